@@ -1,0 +1,19 @@
+/** Bytes to tensors and back; no algorithm lives here. */
+export type { QuantizedLinear } from "./quantized.js";
+export { columnsByGroup, hasContiguousGroups } from "./check-quantized.js";
+export {
+  checkMatMulNBitsExportable,
+  matMulNBitsBlockSize,
+  packMatMulNBits,
+  unpackMatMulNBits,
+} from "./matmul-nbits.js";
+export type { MatMulNBitsWeight } from "./matmul-nbits.js";
+export {
+  packBytes,
+  packNibbles,
+  packWords,
+  unpackBytes,
+  unpackNibbles,
+  unpackWords,
+} from "./packing.js";
+export type { BitRows, PackOptions } from "./packing.js";
