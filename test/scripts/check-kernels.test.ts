@@ -1,0 +1,62 @@
+import { run, withTree } from "./tree.js";
+
+const complete = {
+  "native/kernels.def": "// OSC_KERNEL(in_a_comment)\nOSC_KERNEL(scale)\nOSC_KERNEL(sum)\n",
+  "native/kernels.h":
+    "/* contracts */\nStatus scale(const Context& c);\nStatus sum(const Context& c);\n",
+  "native/kernels/scale.cc": "",
+  "native/kernels/sum.cc": "",
+  "test/kernels/scale.test.ts": "",
+  "test/kernels/sum.test.ts": "",
+  "cuda/kernels/sum.cu": "",
+  "cuda/unsupported.def": `OSC_UNSUPPORTED(scale, "not written yet")\n`,
+};
+
+function check(files: Record<string, string>): { status: number | null; output: string } {
+  return withTree(files, (root) => run("node", ["scripts/check-kernels.mjs", root]));
+}
+
+function without(path: string): Record<string, string> {
+  return Object.fromEntries(Object.entries(complete).filter(([key]) => key !== path));
+}
+
+test("accepts a complete tree", () => {
+  expect(check(complete)).toEqual({ status: 0, output: "check-kernels: ok\n" });
+});
+
+test.each([
+  ["native/kernels.def", "no OSC_KERNEL rows"],
+  ["native/kernels.h", "scale: no contract in native/kernels.h"],
+  ["native/kernels/scale.cc", "scale: no native/kernels/scale.cc"],
+  ["test/kernels/sum.test.ts", "sum: no test/kernels/sum.test.ts"],
+  ["cuda/kernels/sum.cu", "sum: neither cuda/kernels/sum.cu nor a line in cuda/unsupported.def"],
+  ["cuda/unsupported.def", "scale: neither cuda/kernels/scale.cu nor a line"],
+])("misses %s", (path, message) => {
+  const { status, output } = check(without(path));
+  expect(status).toBe(1);
+  expect(output).toContain(message);
+});
+
+test.each([
+  [
+    "a row twice",
+    { "native/kernels.def": "OSC_KERNEL(sum)\nOSC_KERNEL(sum)\n" },
+    "sum has two rows",
+  ],
+  ["a stale line", { "cuda/kernels/scale.cu": "" }, "unsupported.def is stale"],
+  ["a .cu without a row", { "cuda/kernels/old.cu": "" }, "cuda/kernels/old.cu: no row"],
+  [
+    "a contract in a comment",
+    { "native/kernels.h": "// scale(\nvoid sum();" },
+    "scale: no contract",
+  ],
+  [
+    "an unknown kernel",
+    { "cuda/unsupported.def": 'OSC_UNSUPPORTED(scale, "")\nOSC_UNSUPPORTED(gone, "")\n' },
+    "gone is no kernel",
+  ],
+])("finds %s", (_name, change, message) => {
+  const { status, output } = check({ ...complete, ...change });
+  expect(status).toBe(1);
+  expect(output).toContain(message);
+});
