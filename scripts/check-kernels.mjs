@@ -7,25 +7,25 @@ import { filesBelow, finish } from "./check-files.mjs";
 const root = resolve(process.argv[2] ?? ".");
 const violations = [];
 
-/** Text of a file without comments; empty when it does not exist. */
-function code(path) {
+function text(path) {
   const file = join(root, path);
-  if (!existsSync(file)) return "";
-  return readFileSync(file, "utf8")
-    .replace(/\/\*[\s\S]*?\*\//g, "")
-    .replace(/\/\/.*$/gm, "");
+  return existsSync(file) ? readFileSync(file, "utf8") : "";
+}
+
+function withoutComments(source) {
+  return source.replace(/\/\*[\s\S]*?\*\//g, "").replace(/\/\/.*$/gm, "");
 }
 
 /** First arguments of all MACRO(name, ...) rows of an X-macro file. */
 function rows(path, macro) {
-  return [...code(path).matchAll(new RegExp(`^\\s*${macro}\\(\\s*(\\w+)`, "gm"))].map(
-    (match) => match[1],
-  );
+  return [
+    ...withoutComments(text(path)).matchAll(new RegExp(`^\\s*${macro}\\(\\s*(\\w+)`, "gm")),
+  ].map((match) => match[1]);
 }
 
 const kernels = rows("native/kernels.def", "OSC_KERNEL");
 const unsupported = new Set(rows("cuda/unsupported.def", "OSC_UNSUPPORTED"));
-const contracts = code("native/kernels.h");
+const contracts = text("native/kernels.h");
 const known = new Set(kernels);
 
 if (kernels.length === 0) violations.push("native/kernels.def: no OSC_KERNEL rows");
@@ -38,7 +38,11 @@ for (const name of known) {
   if (!existsSync(join(root, `native/kernels/${name}.cc`))) missing(`no native/kernels/${name}.cc`);
   if (!existsSync(join(root, `test/kernels/${name}.test.ts`)))
     missing(`no test/kernels/${name}.test.ts`);
-  if (!new RegExp(`\\b${name}\\s*\\(`).test(contracts)) missing("no contract in native/kernels.h");
+  // A contract is a comment that opens with the stem, and the field list the argument struct is made from.
+  if (!new RegExp(`^// ${name}: `, "m").test(contracts)) missing("no contract in native/kernels.h");
+  if (!new RegExp(`^#define OSC_FIELDS_${name}\\(`, "m").test(contracts)) {
+    missing("no OSC_FIELDS in native/kernels.h");
+  }
   const cuda = existsSync(join(root, `cuda/kernels/${name}.cu`));
   if (!cuda && !unsupported.has(name)) {
     missing(`neither cuda/kernels/${name}.cu nor a line in cuda/unsupported.def`);

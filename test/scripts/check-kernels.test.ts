@@ -1,9 +1,11 @@
 import { run, withTree } from "./tree.js";
 
 const complete = {
-  "native/kernels.def": "// OSC_KERNEL(in_a_comment)\nOSC_KERNEL(scale)\nOSC_KERNEL(sum)\n",
+  "native/kernels.def":
+    "// OSC_KERNEL(in_a_comment, X)\nOSC_KERNEL(scale, Scale)\nOSC_KERNEL(sum, Sum)\n",
   "native/kernels.h":
-    "/* contracts */\nStatus scale(const Context& c);\nStatus sum(const Context& c);\n",
+    "// scale: y = a x.\n#define OSC_FIELDS_scale(F) F(in, x)\n" +
+    "// sum: of x.\n#define OSC_FIELDS_sum(F) F(in, x)\n",
   "native/kernels/scale.cc": "",
   "native/kernels/sum.cc": "",
   "test/kernels/scale.test.ts": "",
@@ -40,7 +42,7 @@ test.each([
 test.each([
   [
     "a row twice",
-    { "native/kernels.def": "OSC_KERNEL(sum)\nOSC_KERNEL(sum)\n" },
+    { "native/kernels.def": "OSC_KERNEL(sum, Sum)\nOSC_KERNEL(sum, Sum)\n" },
     "sum has two rows",
   ],
   ["a stale line", { "cuda/kernels/scale.cu": "" }, "unsupported.def is stale"],
