@@ -47,11 +47,8 @@ test.each([
   ],
   ["a stale line", { "cuda/kernels/scale.cu": "" }, "unsupported.def is stale"],
   ["a .cu without a row", { "cuda/kernels/old.cu": "" }, "cuda/kernels/old.cu: no row"],
-  [
-    "a contract in a comment",
-    { "native/kernels.h": "// scale(\nvoid sum();" },
-    "scale: no contract",
-  ],
+  ["a field list only", { "native/kernels.h": "#define OSC_FIELDS_sum(F)\n" }, "sum: no contract"],
+  ["a comment only", { "native/kernels.h": "// sum: of x.\n" }, "sum: no OSC_FIELDS"],
   [
     "an unknown kernel",
     { "cuda/unsupported.def": 'OSC_UNSUPPORTED(scale, "")\nOSC_UNSUPPORTED(gone, "")\n' },
