@@ -17,3 +17,18 @@ export {
   unpackWords,
 } from "./packing.js";
 export type { BitRows, PackOptions } from "./packing.js";
+export {
+  parseSafetensorsHeader,
+  type SafetensorsDType,
+  type SafetensorsEntry,
+  type SafetensorsHeader,
+  type SafetensorsReason,
+} from "./safetensors-header.js";
+export {
+  encodeSafetensors,
+  readSafetensors,
+  type SafetensorsData,
+  SafetensorsFile,
+  type SafetensorsTensor,
+  writeSafetensors,
+} from "./safetensors.js";
