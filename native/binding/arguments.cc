@@ -1,0 +1,158 @@
+#include "arguments.h"
+
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <string>
+
+#include "../kernels.h"
+
+namespace osc {
+namespace {
+
+const char* camel_case(const char* snake) {
+  static std::deque<std::string> names;  // stable addresses
+  std::string name;
+  for (const char* c = snake; *c; ++c) {
+    if (*c == '_' && c[1]) {
+      name += static_cast<char>(std::toupper(*++c));
+    } else {
+      name += *c;
+    }
+  }
+  names.push_back(name);
+  return names.back().c_str();
+}
+
+// Reach in elements of a strided view, and whether it stays inside [0, count).
+bool inside(const Tensor& t, int64_t offset, int64_t count) {
+  int64_t low = offset, high = offset;
+  for (int i = 0; i < t.rank; ++i) {
+    if (t.shape[i] == 0) return true;
+    const int64_t reach = (t.shape[i] - 1) * t.strides[i];
+    (reach < 0 ? low : high) += reach;
+  }
+  return low >= 0 && high < count;
+}
+
+[[noreturn]] void refuse(Napi::Env env, const Field& field, const char* what) {
+  throw Napi::TypeError::New(env, std::string("expected ") + what + " for " + field.js_name);
+}
+
+}  // namespace
+
+const std::vector<KernelSignature>& kernel_signatures() {
+#define OSC_FIELD(kind, member) {#member, camel_case(#member), FieldKind::kind, offsetof(Current, member)},
+#define OSC_KERNEL(stem, Type)                                   \
+  [] {                                                           \
+    using Current = Type##Args;                                  \
+    return KernelSignature{#stem, sizeof(Current), {OSC_FIELDS_##stem(OSC_FIELD)}}; \
+  }(),
+  static const std::vector<KernelSignature> signatures = {
+#include "../kernels.def"
+  };
+#undef OSC_KERNEL
+#undef OSC_FIELD
+  return signatures;
+}
+
+Arguments::Arguments(const KernelSignature& signature, Napi::Object values)
+    : signature_(signature), storage_((signature.bytes + 7) / 8) {
+  const Napi::Env env = values.Env();
+  auto* base = reinterpret_cast<unsigned char*>(storage_.data());
+  for (const Field& field : signature.fields) {
+    if (field.kind == FieldKind::ret_i64 || field.kind == FieldKind::ret_f64) continue;
+    const Napi::Value value = values.Get(field.js_name);
+    if (field.kind == FieldKind::i64 || field.kind == FieldKind::f64) {
+      if (!value.IsNumber()) refuse(env, field, "a number");
+      const double number = value.As<Napi::Number>().DoubleValue();
+      if (field.kind == FieldKind::f64) {
+        std::memcpy(base + field.offset, &number, sizeof number);
+      } else {
+        if (std::trunc(number) != number) refuse(env, field, "an integer");
+        const auto integer = static_cast<int64_t>(number);
+        std::memcpy(base + field.offset, &integer, sizeof integer);
+      }
+    } else {
+      read_tensor(field, value);
+    }
+  }
+}
+
+// A tensor comes as [storage or typed array, dtype, offset, shape, strides].
+void Arguments::read_tensor(const Field& field, Napi::Value value) {
+  const Napi::Env env = value.Env();
+  auto& tensor = *reinterpret_cast<Tensor*>(reinterpret_cast<unsigned char*>(storage_.data()) + field.offset);
+  if (value.IsUndefined() && field.kind == FieldKind::opt) {
+    tensor.shape[0] = 0;
+    tensor.rank = 1;
+    return;
+  }
+  if (!value.IsArray()) refuse(env, field, "a tensor");
+  const auto parts = value.As<Napi::Array>();
+  const auto owner = parts.Get(0U).As<Napi::Object>();
+  tensor.dtype = parts.Get(1U).As<Napi::Number>().Int32Value();
+  const int64_t offset = parts.Get(2U).As<Napi::Number>().Int64Value();
+  const auto shape = parts.Get(3U).As<Napi::Array>();
+  const auto strides = parts.Get(4U).As<Napi::Array>();
+  if (tensor.dtype < 0 || tensor.dtype > OSC_BOOL) refuse(env, field, "a known dtype");
+  if (shape.Length() > OSC_MAX_RANK || strides.Length() != shape.Length()) refuse(env, field, "at most 8 dimensions");
+  tensor.rank = static_cast<int32_t>(shape.Length());
+  for (int i = 0; i < tensor.rank; ++i) {
+    tensor.shape[i] = shape.Get(static_cast<uint32_t>(i)).As<Napi::Number>().Int64Value();
+    tensor.strides[i] = strides.Get(static_cast<uint32_t>(i)).As<Napi::Number>().Int64Value();
+    if (tensor.shape[i] < 0) refuse(env, field, "no negative dimension");
+  }
+
+  std::shared_ptr<Block> block;
+  if (owner.IsTypedArray()) {
+    const auto array = owner.As<Napi::TypedArray>();
+    block = std::make_shared<Block>();
+    block->data = static_cast<uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+    block->bytes = array.ByteLength();
+    references_.push_back(Napi::Persistent(owner));
+  } else {
+    auto* storage = Storage::Unwrap(owner);
+    block = storage->block();
+    if (!block) refuse(env, field, "a tensor that is not disposed");
+    const Napi::Value borrowed = storage->borrowed();
+    if (borrowed.IsObject()) references_.push_back(Napi::Persistent(borrowed.As<Napi::Object>()));
+  }
+  const int64_t item = item_bytes(tensor.dtype);
+  if (!inside(tensor, offset, static_cast<int64_t>(block->bytes) / item)) refuse(env, field, "a view inside its storage");
+  tensor.data = static_cast<uint8_t*>(block->data) + offset * item;
+  tensor_bytes_ += size_of(tensor) * item;
+  if (field.kind != FieldKind::out) inputs_.push_back(block);
+  if (field.kind == FieldKind::out || field.kind == FieldKind::inout) outputs_.push_back(block);
+}
+
+Napi::Object Arguments::results(Napi::Env env) const {
+  const Napi::Object results = Napi::Object::New(env);
+  const auto* base = reinterpret_cast<const unsigned char*>(storage_.data());
+  for (const Field& field : signature_.fields) {
+    if (field.kind == FieldKind::ret_f64) {
+      double value;
+      std::memcpy(&value, base + field.offset, sizeof value);
+      results.Set(field.js_name, Napi::Number::New(env, value));
+    } else if (field.kind == FieldKind::ret_i64) {
+      int64_t value;
+      std::memcpy(&value, base + field.offset, sizeof value);
+      results.Set(field.js_name, Napi::Number::New(env, static_cast<double>(value)));
+    }
+  }
+  return results;
+}
+
+const Status* Arguments::input_failure() const {
+  for (const auto& block : inputs_) {
+    if (block->failure) return block->failure.get();
+  }
+  return nullptr;
+}
+
+void Arguments::fail_outputs(const Status& status) {
+  const auto failure = std::make_shared<Status>(status);
+  for (const auto& block : outputs_) block->failure = failure;
+}
+
+}  // namespace osc

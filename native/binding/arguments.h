@@ -1,0 +1,55 @@
+// From a JavaScript object to a kernel's argument struct and back, by the field lists of kernels.h.
+#pragma once
+#include <napi.h>
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "storage.h"
+
+namespace osc {
+
+enum class FieldKind { in, opt, out, inout, i64, f64, ret_i64, ret_f64 };
+
+struct Field {
+  const char* name;    // snake_case, as in kernels.h
+  const char* js_name;  // camelCase, as in JavaScript
+  FieldKind kind;
+  size_t offset;
+};
+
+struct KernelSignature {
+  const char* name;
+  size_t bytes;
+  std::vector<Field> fields;
+};
+
+// In the order of kernels.def.
+const std::vector<KernelSignature>& kernel_signatures();
+
+// An argument struct that keeps what it points to alive.
+class Arguments {
+ public:
+  // Reads every field; throws a Napi::TypeError that names the field when one is missing or of the wrong kind.
+  Arguments(const KernelSignature& signature, Napi::Object values);
+
+  void* data() { return storage_.data(); }
+  int64_t tensor_bytes() const { return tensor_bytes_; }
+  Napi::Object results(Napi::Env env) const;  // { every ret_ field }
+
+  const Status* input_failure() const;                       // first failed input, or null
+  void fail_outputs(const Status& status);
+  void release() { references_.clear(); }                    // on the JavaScript thread
+
+ private:
+  void read_tensor(const Field& field, Napi::Value value);
+
+  const KernelSignature& signature_;
+  std::vector<uint64_t> storage_;  // the struct, aligned
+  std::vector<std::shared_ptr<Block>> inputs_, outputs_;
+  std::vector<Napi::ObjectReference> references_;
+  int64_t tensor_bytes_ = 0;
+};
+
+}  // namespace osc

@@ -1,0 +1,195 @@
+#include "queue.h"
+
+#include <chrono>
+
+#include "errors.h"
+
+namespace osc {
+namespace {
+
+constexpr int64_t kMaxQueuedBytes = int64_t{1} << 30;  // enqueue() blocks beyond this
+constexpr int64_t kInPlaceBytes = 32 << 10;            // smaller work on an empty queue is done at once (under 30 us)
+constexpr int64_t kProgressEveryMs = 50;
+
+int64_t now_ms() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+thread_local Queue* current_queue = nullptr;
+
+}  // namespace
+
+struct Queue::Message {
+  std::shared_ptr<Task> task;
+  bool done;
+};
+
+Queue::Queue(Napi::Env env) {
+  napi_value name;
+  napi_create_string_utf8(env, "osculate.queue", NAPI_AUTO_LENGTH, &name);
+  const napi_status status = napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this,
+                                                             on_message, &notify_);
+  if (status != napi_ok) throw Napi::Error::New(env, "cannot create the completion channel");
+  napi_unref_threadsafe_function(env, notify_);
+  thread_ = std::thread([this] { work(); });
+}
+
+Queue::~Queue() { stop(); }
+
+void Queue::stop() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_) return;
+    stopping_ = true;
+    if (running_ && running_->cancel) running_->cancel->store(1);
+    tasks_.clear();
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  if (notify_) napi_release_threadsafe_function(notify_, napi_tsfn_abort);
+  notify_ = nullptr;
+}
+
+bool Queue::idle() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return tasks_.empty() && !running_;
+}
+
+void Queue::push(std::shared_ptr<Task> task) {
+  if (!task->cancel) task->cancel = std::make_shared<std::atomic<int32_t>>(0);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    queued_bytes_ += task->arguments.tensor_bytes();
+    tasks_.push_back(std::move(task));
+  }
+  wake_.notify_one();
+}
+
+Napi::Promise Queue::submit(Napi::Env env, std::shared_ptr<Task> task) {
+  task->deferred = std::make_unique<Napi::Promise::Deferred>(env);
+  const Napi::Promise promise = task->deferred->Promise();
+  if (pending_promises_++ == 0) napi_ref_threadsafe_function(env, notify_);
+  push(std::move(task));
+  return promise;
+}
+
+Napi::Value Queue::run(Napi::Env env, std::shared_ptr<Task> task) {
+  if (idle()) {
+    execute(*task);  // nothing is ahead of it: no reason to change threads
+  } else {
+    push(task);
+    std::unique_lock<std::mutex> lock(mutex_);
+    finished_.wait(lock, [&] { return task->finished; });
+  }
+  task->arguments.release();
+  if (task->status.code != OSC_OK) throw status_error(env, task->status, task->kernel);
+  return task->arguments.results(env);
+}
+
+void Queue::enqueue(Napi::Env env, std::shared_ptr<Task> task) {
+  task->marks_outputs = true;
+  if (task->arguments.tensor_bytes() <= kInPlaceBytes && idle()) {
+    execute(*task);
+    task->arguments.release();
+    return;
+  }
+  // The bound keeps a loop that never waits from filling memory. A task alone is let through whatever its size.
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    finished_.wait(lock, [&] { return queued_bytes_ < kMaxQueuedBytes; });
+  }
+  if (pending_promises_++ == 0) napi_ref_threadsafe_function(env, notify_);
+  push(std::move(task));
+}
+
+void Queue::execute(Task& task) {
+  if (const Status* failure = task.arguments.input_failure()) {
+    task.status = *failure;
+  } else if (task.cancel && task.cancel->load()) {
+    task.status = aborted();
+  } else {
+    const OscContext context{task.cancel.get(), on_progress, &task};
+    task.status = task.run(task.arguments.data(), &context);
+  }
+  if (task.marks_outputs && task.status.code != OSC_OK) {
+    char text[sizeof task.status.message];
+    std::snprintf(text, sizeof text, "%s: %.150s", task.kernel, task.status.message);
+    std::snprintf(task.status.message, sizeof task.status.message, "%s", text);
+    task.arguments.fail_outputs(task.status);
+  }
+}
+
+void Queue::work() {
+  current_queue = this;
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+    if (stopping_) return;
+    running_ = std::move(tasks_.front());
+    tasks_.pop_front();
+    lock.unlock();
+    execute(*running_);
+    lock.lock();
+    std::shared_ptr<Task> task = std::move(running_);
+    running_ = nullptr;
+    task->finished = true;
+    queued_bytes_ -= task->arguments.tensor_bytes();
+    finished_.notify_all();
+    if (stopping_) {
+      tasks_.push_back(std::move(task));  // its references are dropped by the JavaScript thread
+      return;
+    }
+    if (!task->deferred && !task->marks_outputs) continue;  // somebody blocks on it in run()
+    auto* message = new Message{std::move(task), true};
+    if (napi_call_threadsafe_function(notify_, message, napi_tsfn_nonblocking) != napi_ok) {
+      tasks_.push_back(std::move(message->task));  // the environment is closing
+      delete message;
+      return;
+    }
+  }
+}
+
+void Queue::on_progress(void* data, double done, double total) {
+  auto& task = *static_cast<Task*>(data);
+  if (task.on_progress.IsEmpty() || !current_queue) return;
+  task.progress_done.store(done);
+  task.progress_total.store(total);
+  const int64_t now = now_ms();
+  int64_t sent = task.progress_sent_ms.load();
+  if (now - sent < kProgressEveryMs || !task.progress_sent_ms.compare_exchange_strong(sent, now)) return;
+  auto* message = new Message{current_queue->running_, false};
+  if (napi_call_threadsafe_function(current_queue->notify_, message, napi_tsfn_nonblocking) != napi_ok) delete message;
+}
+
+void Queue::settle(Napi::Env env, Task& task) {
+  if (--pending_promises_ == 0) napi_unref_threadsafe_function(env, notify_);
+  task.arguments.release();
+  task.on_progress.Reset();
+  if (!task.deferred) return;
+  if (task.status.code == OSC_OK) {
+    task.deferred->Resolve(task.arguments.results(env));
+  } else {
+    task.deferred->Reject(status_error(env, task.status, task.kernel).Value());
+  }
+}
+
+void Queue::on_message(napi_env raw, napi_value, void* context, void* data) {
+  const std::unique_ptr<Message> message(static_cast<Message*>(data));
+  if (!raw) return;  // closing
+  const Napi::Env env(raw);
+  const Napi::HandleScope scope(env);
+  Task& task = *message->task;
+  try {
+    if (message->done) {
+      static_cast<Queue*>(context)->settle(env, task);
+    } else if (!task.on_progress.IsEmpty()) {
+      task.on_progress.Call({Napi::Number::New(env, task.progress_done.load()),
+                             Napi::Number::New(env, task.progress_total.load())});
+    }
+  } catch (const Napi::Error& error) {  // the user's progress callback threw: lib/binding wraps it, so this is a last resort
+    error.ThrowAsJavaScriptException();
+  }
+}
+
+}  // namespace osc

@@ -1,0 +1,61 @@
+#include "storage.h"
+
+#include "addon.h"
+#include "errors.h"
+
+namespace osc {
+
+Napi::Function Storage::define(Napi::Env env) {
+  return DefineClass(env, "Storage",
+                     {InstanceAccessor<&Storage::byte_length>("byteLength"),
+                      InstanceAccessor<&Storage::disposed>("disposed"), InstanceMethod<&Storage::dispose>("dispose")});
+}
+
+Storage::Storage(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Storage>(info) {
+  auto block = std::make_shared<Block>();
+  if (info[0].IsTypedArray()) {
+    const auto array = info[0].As<Napi::TypedArray>();
+    block->data = static_cast<uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+    block->bytes = array.ByteLength();
+    array_ = Napi::Persistent(array.As<Napi::Object>());
+  } else {
+    const double asked = info[0].As<Napi::Number>().DoubleValue();
+    block->bytes = static_cast<size_t>(asked);
+    block->data = allocate(block->bytes);
+    block->owned = true;
+    if (!block->data) {
+      throw status_error(info.Env(), fail(OSC_OUT_OF_MEMORY, static_cast<int64_t>(asked),
+                                          "no memory for %.0f bytes", asked), "allocate");
+    }
+    counted_ = static_cast<int64_t>(block->bytes);
+    Napi::MemoryManagement::AdjustExternalMemory(info.Env(), counted_);
+  }
+  block_ = std::move(block);
+}
+
+Storage::~Storage() = default;
+
+void Storage::Finalize(Napi::BasicEnv env) {
+  if (counted_) Napi::MemoryManagement::AdjustExternalMemory(env, -counted_);
+  counted_ = 0;
+}
+
+Napi::Value Storage::borrowed() const { return array_.IsEmpty() ? Env().Undefined() : array_.Value(); }
+
+Napi::Value Storage::byte_length(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), block_ ? static_cast<double>(block_->bytes) : 0.0);
+}
+
+Napi::Value Storage::disposed(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), !block_); }
+
+Napi::Value Storage::dispose(const Napi::CallbackInfo& info) {
+  if (block_) {
+    block_.reset();  // tasks in flight hold the block, and the array, themselves
+    array_.Reset();
+    if (counted_) Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -counted_);
+    counted_ = 0;
+  }
+  return info.Env().Undefined();
+}
+
+}  // namespace osc

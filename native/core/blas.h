@@ -1,0 +1,68 @@
+// OpenBLAS, called with one thread per call: our own parallel_for cuts the work (see core/parallel.h).
+// All matrices row-major. Thin overloads so that templates over float and double read the same.
+#pragma once
+#include <cblas.h>
+
+#include <cstdint>
+
+extern "C" {
+void spotrf_(const char* uplo, const int* n, float* a, const int* lda, int* info);
+void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);
+}
+
+namespace osc {
+
+// Once per process: OpenBLAS must not start threads of its own.
+void initialize_blas();
+const char* blas_description();
+
+// C[m,n] = alpha op(A) op(B) + beta C.
+inline void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+                 int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  cblas_sgemm(CblasRowMajor, ta, tb, static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), alpha, a,
+              static_cast<int>(lda), b, static_cast<int>(ldb), beta, c, static_cast<int>(ldc));
+}
+inline void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int64_t m, int64_t n, int64_t k, double alpha, const double* a,
+                 int64_t lda, const double* b, int64_t ldb, double beta, double* c, int64_t ldc) {
+  cblas_dgemm(CblasRowMajor, ta, tb, static_cast<int>(m), static_cast<int>(n), static_cast<int>(k), alpha, a,
+              static_cast<int>(lda), b, static_cast<int>(ldb), beta, c, static_cast<int>(ldc));
+}
+
+// Lower half of C[n,n] = alpha op(A) op(A)^T + beta C, A[n,k] or its transpose.
+inline void syrk(CBLAS_TRANSPOSE trans, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, float beta,
+                 float* c, int64_t ldc) {
+  cblas_ssyrk(CblasRowMajor, CblasLower, trans, static_cast<int>(n), static_cast<int>(k), alpha, a,
+              static_cast<int>(lda), beta, c, static_cast<int>(ldc));
+}
+inline void syrk(CBLAS_TRANSPOSE trans, int64_t n, int64_t k, double alpha, const double* a, int64_t lda, double beta,
+                 double* c, int64_t ldc) {
+  cblas_dsyrk(CblasRowMajor, CblasLower, trans, static_cast<int>(n), static_cast<int>(k), alpha, a,
+              static_cast<int>(lda), beta, c, static_cast<int>(ldc));
+}
+
+// B[m,n] = B L^-T, L[n,n] lower triangular.
+inline void solve_right_transposed(int64_t m, int64_t n, const float* l, int64_t ldl, float* b, int64_t ldb) {
+  cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, static_cast<int>(m),
+              static_cast<int>(n), 1.0F, l, static_cast<int>(ldl), b, static_cast<int>(ldb));
+}
+inline void solve_right_transposed(int64_t m, int64_t n, const double* l, int64_t ldl, double* b, int64_t ldb) {
+  cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, static_cast<int>(m),
+              static_cast<int>(n), 1.0, l, static_cast<int>(ldl), b, static_cast<int>(ldb));
+}
+
+// Cholesky A = L L^T of the lower half, in place. Returns 0, or the 1-based order of the leading minor that failed.
+// LAPACK is column-major: our row-major lower half is its upper half of the same symmetric matrix.
+inline int potrf(int64_t n, float* a, int64_t lda) {
+  const int order = static_cast<int>(n), stride = static_cast<int>(lda);
+  int info = 0;
+  spotrf_("U", &order, a, &stride, &info);
+  return info;
+}
+inline int potrf(int64_t n, double* a, int64_t lda) {
+  const int order = static_cast<int>(n), stride = static_cast<int>(lda);
+  int info = 0;
+  dpotrf_("U", &order, a, &stride, &info);
+  return info;
+}
+
+}  // namespace osc

@@ -1,0 +1,118 @@
+// The contracts of all kernels. One argument struct each, generated from a field list that the Node-API binding reads
+// too: a new kernel needs no binding code.
+//
+// Field kinds:
+//   in(x)      tensor that is read              opt(x)      the same, may be absent (see osc::present)
+//   out(x)     tensor that is written whole     inout(x)    tensor that is read and changed
+//   i64(x)     integer option (flags: 0 or 1)   f64(x)      real option
+//   ret_i64(x) integer result                   ret_f64(x)  real result
+// Tensors are allocated by the caller, with the shapes given here. Unless a contract says otherwise: outputs never alias
+// inputs, matrices are row-major and contiguous, results do not depend on the number of threads, and a kernel that fails
+// leaves its outputs undefined and its inout tensors unchanged. Shapes and dtypes are checked by lib/ops; kernels check
+// again only what would make them read or write out of bounds.
+#pragma once
+#include "core/context.h"
+#include "core/status.h"
+#include "core/tensor.h"
+
+#define OSC_DECLARE_in(name) OscTensor name{};
+#define OSC_DECLARE_opt(name) OscTensor name{};
+#define OSC_DECLARE_out(name) OscTensor name{};
+#define OSC_DECLARE_inout(name) OscTensor name{};
+#define OSC_DECLARE_i64(name) int64_t name = 0;
+#define OSC_DECLARE_f64(name) double name = 0;
+#define OSC_DECLARE_ret_i64(name) int64_t name = 0;
+#define OSC_DECLARE_ret_f64(name) double name = 0;
+#define OSC_DECLARE(kind, name) OSC_DECLARE_##kind(name)
+
+// convert: copies x into y, changing dtype and layout.
+//   x [...] any dtype, any strides; y same shape, any dtype, contiguous. At most OSC_MAX_RANK dimensions.
+//   Real to narrower real rounds half to even (overflow to Inf); real to integer truncates toward zero and saturates
+//   (NaN to 0); integer to narrower integer saturates; anything to bool is `x != 0`.
+//   x and y must not overlap. Memory-bound: one pass.
+#define OSC_FIELDS_convert(F) F(in, x) F(out, y)
+
+// fill: every element of y becomes value (converted as in convert). y [...] any dtype, contiguous.
+#define OSC_FIELDS_fill(F) F(out, y) F(f64, value)
+
+// find_non_finite: position of the first NaN or Inf.
+//   x [...] float32 or float64, contiguous. index: flat row-major position, -1 when all are finite; count: how many.
+#define OSC_FIELDS_find_non_finite(F) F(in, x) F(ret_i64, index) F(ret_i64, count)
+
+// input_gram: accumulates X^T X (unscaled, lower half) over rows gathered to chunks of kGramChunk = 2048.
+//   x [tokens, in] float32, rows contiguous (row stride may exceed in).
+//   staging [2048, in] float32: rows that do not fill a chunk yet; staged: how many are in it (before: option, after: new_staged).
+//   accumulator [in, in] float64 (in <= 2048) or float32 (above): lower half is the sum over full chunks.
+//   float32 products over one chunk; their sums in the accumulator's dtype, chunk after chunk: the result does not depend on
+//   how tokens were cut into calls, nor on threads. NON_FINITE (index: flat position in x) leaves everything unchanged.
+//   Work: in^2 * tokens flops. Workspace: 2048 * in floats.
+#define OSC_FIELDS_input_gram(F) \
+  F(in, x) F(inout, staging) F(inout, accumulator) F(i64, staged) F(ret_i64, new_staged)
+
+// unfold_gram: input_gram over the im2col patches of a convolution's input, one Gram per group, patches never all stored.
+//   x [batch, channels, height, width] float32, contiguous; pads are top, left, bottom, right.
+//   staging [groups, 2048, k], accumulator [groups, k, k], k = channels/groups * kernel_h * kernel_w, patch order
+//   (channel, kernel row, kernel column), one patch per output position in row-major order, image after image.
+//   NON_FINITE as in input_gram.
+#define OSC_FIELDS_unfold_gram(F)                                                                              \
+  F(in, x) F(inout, staging) F(inout, accumulator) F(i64, staged) F(i64, groups) F(i64, kernel_h) F(i64, kernel_w) \
+  F(i64, stride_h) F(i64, stride_w) F(i64, pad_top) F(i64, pad_left) F(i64, pad_bottom) F(i64, pad_right)       \
+  F(i64, dilation_h) F(i64, dilation_w) F(ret_i64, new_staged)
+
+// gram_matrix: matrix = scale * (accumulator + S^T S) with S the staged rows, mirrored to both halves.
+//   staging [2048, in], accumulator [in, in], matrix [in, in] of the accumulator's dtype. The state is not changed.
+#define OSC_FIELDS_gram_matrix(F) F(in, staging) F(in, accumulator) F(out, matrix) F(i64, staged) F(f64, scale)
+
+// gptq_factor: dead columns, order, damping, and the reversed Cholesky H_d = R R^T, R upper triangular.
+//   gram [n, n] float32 or float64, symmetric (only the lower half is read), any row stride.
+//   damp_percent: fraction of mean(diag H) added to the diagonal. act_order: process columns by falling diag H (stable).
+//   precision: 64 or 32, the dtype of the factorization.
+//   factor [n, n] float32, any row stride: N_ij = R_ij / R_jj for i < j in processing order; the rest of the matrix is not
+//   written. diagonal [n] float64: R_jj. order [n] int32: order[t] = column processed at step t. dead [n] uint8: 1 where
+//   diag H = 0 (treated as 1, before the order and the mean are taken).
+//   damping: absolute value added. NOT_POSITIVE_DEFINITE: index = original column at which the pivot failed.
+//   NON_FINITE: index = flat position in gram. Source: Frantar et al., GPTQ, 2022, algorithm 1; ours: no inverse is formed
+//   (docs/numerics.md). Work: n^3/3 flops. Workspace: n^2 of the precision.
+#define OSC_FIELDS_gptq_factor(F)                                                                    \
+  F(in, gram) F(out, factor) F(out, diagonal) F(out, order) F(out, dead) F(f64, damp_percent)        \
+  F(i64, act_order) F(i64, precision) F(ret_f64, damping) F(ret_i64, dead_columns)
+
+// gptq_quantize_columns: the column recursion of GPTQ over all rows of a layer.
+//   weight [out, in] float32. factor, diagonal, order, dead: from gptq_factor.
+//   bits 2, 3, 4, 8. group_size: columns per grid, or -1 for one grid a row. sym: symmetric grid. static_groups: grids of all
+//   groups of the original columns taken before the sweep; otherwise a group is a run of group_size columns in processing
+//   order and its grid is taken from the current weights when its first column is reached. block_size: columns per lazy
+//   update. mse: search the range by mean |error|^2.4 over 80 shrinks. float16_scales: round scales to float16.
+//   codes [out, in] uint8, scales and zeros [groups, out] float32 / uint8, group_index [in] int32 (of original columns).
+//   loss: 1/2 tr((W-Q) H_d (W-Q)^T). Dead columns are quantized as weight 0.
+//   Work: out * in^2 flops. Workspace: (4 + 1) * in bytes for each row in flight.
+#define OSC_FIELDS_gptq_quantize_columns(F)                                                                       \
+  F(in, weight) F(in, factor) F(in, diagonal) F(in, order) F(in, dead) F(out, codes) F(out, scales) F(out, zeros) \
+  F(out, group_index) F(i64, bits) F(i64, sym) F(i64, group_size) F(i64, static_groups) F(i64, block_size)        \
+  F(i64, mse) F(i64, float16_scales) F(ret_f64, loss)
+
+// round_to_nearest: every weight to the nearest point of the grid of its row and group.
+//   weight [out, in] float32; the grids and outputs are those of gptq_quantize_columns with static groups. Memory-bound.
+#define OSC_FIELDS_round_to_nearest(F)                                                       \
+  F(in, weight) F(out, codes) F(out, scales) F(out, zeros) F(i64, bits) F(i64, sym)          \
+  F(i64, group_size) F(i64, mse) F(i64, float16_scales)
+
+// quantization_error: error = sum over rows of d H d^T, d = w - q; reference = the same of w.
+//   gram [in, in] float32 or float64; weight [out, in]; codes, scales, zeros, group_index as above; rows [n] int32: the rows
+//   summed. zero_dead: leave out columns with diag H = 0 (they contribute nothing anyway). Products in gram's dtype, sums in
+//   float64. Work: 2 * n * in^2 flops for each of the two.
+#define OSC_FIELDS_quantization_error(F)                                                              \
+  F(in, gram) F(in, weight) F(in, codes) F(in, scales) F(in, zeros) F(in, group_index) F(in, rows)    \
+  F(ret_f64, error) F(ret_f64, reference)
+
+namespace osc {
+
+#define OSC_KERNEL(stem, Type)                         \
+  struct Type##Args {                                  \
+    OSC_FIELDS_##stem(OSC_DECLARE)                     \
+  };                                                   \
+  Status stem(Type##Args& args, const Context& context);
+#include "kernels.def"
+#undef OSC_KERNEL
+
+}  // namespace osc
