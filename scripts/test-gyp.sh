@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Builds the addon with node-gyp from binding.gyp, in a copy so that the cmake build is left alone, then loads it
+# and runs one kernel through the library.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+cp -r package.json binding.gyp sources.json native dist "$copy"/
+ln -s "$PWD/node_modules" "$copy/node_modules"
+
+# node-gyp would download Node's headers; take those beside the node program when they are there.
+prefix=$(dirname "$(dirname "$(node -p 'process.execPath')")")
+options=()
+if [[ -e $prefix/include/node/node_api.h ]]; then options+=("--nodedir=$prefix"); fi
+
+if ! (cd "$copy" && node node_modules/node-gyp/bin/node-gyp.js rebuild "${options[@]}" --jobs="$(nproc)" </dev/null) \
+  >"$copy/build.log" 2>&1; then
+  tail -n 60 "$copy/build.log"
+  exit 1
+fi
+
+# The copy has no cmake build: the loader can only find what node-gyp made.
+cd "$copy"
+node --input-type=module --eval '
+  import { Tensor } from "osculate";
+  const copy = Tensor.from(new Float32Array([1, 2.5, -3]), [3]).toDType("float64");
+  const values = [...(await copy.data())];
+  if (values.join() !== "1,2.5,-3") throw new Error(`convert gave ${values}`);
+  console.log("the node-gyp addon loads and runs a kernel");
+'
