@@ -133,7 +133,8 @@ export class LockedError extends OsculateError {
 
 /** A short, safe rendering of any value for an error message. */
 export function describe(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 60 ? value.slice(0, 57) + "..." : value);
+  if (typeof value === "string")
+    return JSON.stringify(value.length > 60 ? value.slice(0, 57) + "..." : value);
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "function") return "a function";
   if (Array.isArray(value)) {

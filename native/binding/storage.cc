@@ -1,5 +1,7 @@
 #include "storage.h"
 
+#include <cstring>
+
 #include "addon.h"
 #include "errors.h"
 
@@ -8,7 +10,8 @@ namespace osc {
 Napi::Function Storage::define(Napi::Env env) {
   return DefineClass(env, "Storage",
                      {InstanceAccessor<&Storage::byte_length>("byteLength"),
-                      InstanceAccessor<&Storage::disposed>("disposed"), InstanceMethod<&Storage::dispose>("dispose")});
+                      InstanceAccessor<&Storage::disposed>("disposed"), InstanceMethod<&Storage::set>("set"),
+                      InstanceMethod<&Storage::dispose>("dispose")});
 }
 
 Storage::Storage(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Storage>(info) {
@@ -47,6 +50,17 @@ Napi::Value Storage::byte_length(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Storage::disposed(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), !block_); }
+
+// Copies a typed array in, at once: only for storage that no queued task knows yet.
+Napi::Value Storage::set(const Napi::CallbackInfo& info) {
+  const auto array = info[0].As<Napi::TypedArray>();
+  if (!block_ || array.ByteLength() > block_->bytes) throw Napi::TypeError::New(info.Env(), "expected an array that fits");
+  if (array.ByteLength()) {
+    std::memcpy(block_->data, static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
+                array.ByteLength());
+  }
+  return info.Env().Undefined();
+}
 
 Napi::Value Storage::dispose(const Napi::CallbackInfo& info) {
   if (block_) {

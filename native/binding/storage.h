@@ -40,6 +40,7 @@ class Storage : public Napi::ObjectWrap<Storage> {
  private:
   Napi::Value byte_length(const Napi::CallbackInfo& info);
   Napi::Value disposed(const Napi::CallbackInfo& info);
+  Napi::Value set(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Block> block_;

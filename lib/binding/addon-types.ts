@@ -1,0 +1,71 @@
+/** The only description of the native surface. Everything above is plain TypeScript. */
+
+import type { TypedArray } from "./typed-array.js";
+
+/** Native memory, owned or borrowed from a typed array. */
+export interface Storage {
+  readonly byteLength: number;
+  readonly disposed: boolean;
+  /** Copies the array in at once; only for storage no queued work knows yet. */
+  set(array: TypedArray): void;
+  dispose(): void;
+}
+
+export interface CancelToken {
+  cancel(): void;
+}
+
+/** A strided view as kernels take it: owner, dtype code, offset in elements, shape, strides in elements. */
+export type NativeTensor = readonly [
+  owner: Storage | TypedArray,
+  dtype: number,
+  offset: number,
+  shape: readonly number[],
+  strides: readonly number[],
+];
+
+/** Arguments of a kernel: the fields of `native/kernels.h` in camelCase. */
+export type KernelArguments = Readonly<Record<string, NativeTensor | number | undefined>>;
+
+/** The `ret_` fields of a kernel. */
+export type KernelResults = Readonly<Record<string, number>>;
+
+export type NativeProgress = (done: number, total: number) => void;
+
+export interface AddonInfo {
+  readonly cpuPath: "portable" | "avx2" | "avx512";
+  readonly cpuFeatures: string;
+  readonly blas: string;
+  readonly threads: number;
+  readonly tableVersion: number;
+  readonly kernels: readonly string[];
+}
+
+export interface MemoryStats {
+  /** Bytes handed out now. */
+  readonly liveBytes: number;
+  /** Most bytes handed out at once since the last reset. */
+  readonly peakBytes: number;
+  /** Freed bytes kept for reuse. */
+  readonly cachedBytes: number;
+  readonly liveBlocks: number;
+}
+
+export interface Addon {
+  readonly version: string;
+  readonly Storage: new (source: number | TypedArray) => Storage;
+  readonly CancelToken: new () => CancelToken;
+  run(
+    kernel: string,
+    device: string,
+    args: KernelArguments,
+    token?: CancelToken,
+    onProgress?: NativeProgress,
+  ): Promise<KernelResults>;
+  runSync(kernel: string, device: string, args: KernelArguments): KernelResults;
+  enqueue(kernel: string, device: string, args: KernelArguments): void;
+  info(): AddonInfo;
+  /** `resetPeak` starts a new measurement of `peakBytes` from what is live now. */
+  memoryStats(resetPeak?: boolean): MemoryStats;
+  setThreads(count: number): void;
+}

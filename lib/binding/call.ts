@@ -1,0 +1,146 @@
+import {
+  ArgumentError,
+  DeviceError,
+  NumericalError,
+  OsculateError,
+  type ErrorDetails,
+} from "../errors.js";
+import type { KernelArguments, KernelResults } from "./addon-types.js";
+import { addon } from "./load.js";
+
+/** Devices a tensor can live on. */
+export type Device = "cpu" | "emulator" | "cuda";
+
+/** Progress of long work: `done` of `total`, in units of the work. */
+export interface Progress {
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface CallOptions {
+  /** Rejects with `signal.reason` within 100 ms and stops the kernel at its next tile. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called at most every 50 ms. An exception thrown here rejects the call. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Adds to the message where the numbers came from, e.g. a layer's name. */
+  readonly label?: string | undefined;
+}
+
+interface NativeFacts {
+  readonly code: number;
+  readonly index: number;
+  readonly value: number;
+  readonly kernel: string;
+}
+
+// The order of OscCode in native/core/status.h.
+const ABORTED = 1;
+
+function typedError(cause: unknown, fn: string, label: string | undefined): unknown {
+  const facts = (cause as { native?: NativeFacts } | undefined)?.native;
+  if (!(cause instanceof Error)) return cause;
+  const at = label === undefined ? "" : ` (${label})`;
+  if (facts === undefined) return new ArgumentError(`${fn}: ${cause.message}${at}`, { cause });
+  const message = `${fn}: ${cause.message}${at}`;
+  const details: ErrorDetails = {
+    index: facts.index,
+    kernel: facts.kernel,
+    ...(label === undefined ? {} : { label }),
+  };
+  const options = { details, cause };
+  switch (facts.code) {
+    case ABORTED:
+      return new OsculateError("ABORTED", message, options);
+    case 2:
+      return new ArgumentError(message, options);
+    case 3:
+      return new DeviceError("UNSUPPORTED_ON_DEVICE", message, options);
+    case 4:
+      return new DeviceError("OUT_OF_MEMORY", message, options);
+    case 5:
+      return new NumericalError("NOT_POSITIVE_DEFINITE", message, options);
+    case 6:
+      return new NumericalError("NON_FINITE", message, options);
+    default:
+      return new OsculateError("INTERNAL", message, options);
+  }
+}
+
+/** Runs a kernel on its device's queue. Rejects with a typed error whose message starts with `fn`. */
+export async function call(
+  fn: string,
+  kernel: string,
+  device: Device,
+  args: KernelArguments,
+  options: CallOptions = {},
+): Promise<KernelResults> {
+  const { signal, onProgress, label } = options;
+  signal?.throwIfAborted();
+  const native = addon();
+  const token = signal || onProgress ? new native.CancelToken() : undefined;
+  let thrown: { error: unknown } | undefined;
+  const progress =
+    onProgress &&
+    ((done: number, total: number) => {
+      try {
+        onProgress({ done, total });
+      } catch (error) {
+        thrown = { error };
+        token?.cancel();
+      }
+    });
+  const onAbort = () => token?.cancel();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    const running = native.run(kernel, device, args, token, progress);
+    const results = await (signal
+      ? Promise.race([running, rejectOnAbort(signal, running)])
+      : running);
+    if (thrown) throw thrown.error;
+    return results;
+  } catch (cause) {
+    if (thrown) throw thrown.error;
+    if (signal?.aborted) throw signal.reason;
+    throw typedError(cause, fn, label);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+  }
+}
+
+/** Rejects when the signal aborts; the kernel itself stops at its next tile, its buffers stay held until then. */
+function rejectOnAbort(signal: AbortSignal, running: Promise<unknown>): Promise<never> {
+  return new Promise((_, reject) => {
+    const onAbort = () => {
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    const forget = () => {
+      signal.removeEventListener("abort", onAbort);
+    };
+    running.then(forget, forget);
+  });
+}
+
+/** Like `call`, blocking: waits for everything queued before it. */
+export function callSync(
+  fn: string,
+  kernel: string,
+  device: Device,
+  args: KernelArguments,
+  label?: string,
+): KernelResults {
+  try {
+    return addon().runSync(kernel, device, args);
+  } catch (cause) {
+    throw typedError(cause, fn, label);
+  }
+}
+
+/** Puts a kernel on the queue and returns; a failure shows when an output tensor is read. */
+export function enqueue(fn: string, kernel: string, device: Device, args: KernelArguments): void {
+  try {
+    addon().enqueue(kernel, device, args);
+  } catch (cause) {
+    throw typedError(cause, fn, undefined);
+  }
+}
