@@ -32,3 +32,14 @@ export {
   type SafetensorsTensor,
   writeSafetensors,
 } from "./safetensors.js";
+export {
+  checkGptqExportable,
+  decodeGptqLayer,
+  type DecodeGptqOptions,
+  encodeGptqLayer,
+  type GptqCheckpointFormat,
+  gptqConfig,
+  type GptqConfig,
+  type GptqConfigOptions,
+  parseGptqConfig,
+} from "./gptq-checkpoint.js";

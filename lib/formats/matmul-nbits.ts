@@ -3,6 +3,7 @@ import { ArgumentError, expected, FormatError, ShapeError } from "../errors.js";
 import { checkQuantized, columnsPerGroup, hasContiguousGroups } from "./check-quantized.js";
 import { packBytes, packedBytes, unpackBytes } from "./packing.js";
 import type { QuantizedLinear } from "./quantized.js";
+import { transpose } from "./transpose.js";
 
 /** Block sizes the runtime accepts. */
 export const MATMUL_NBITS_BLOCK_SIZES: readonly number[] = [16, 32, 64, 128, 256];
@@ -178,18 +179,4 @@ function reorderColumns(q: QuantizedLinear, order: Int32Array): QuantizedLinear 
     });
   }
   return { ...q, codes, groupIndex: order.map((column) => q.groupIndex[column] ?? 0) };
-}
-
-function transpose<T extends Float32Array | Uint8Array | Int32Array>(
-  values: T,
-  rows: number,
-  columns: number,
-): T {
-  const result = values.slice() as T;
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      result[column * rows + row] = values[row * columns + column] ?? 0;
-    }
-  }
-  return result;
 }
