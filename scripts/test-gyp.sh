@@ -20,9 +20,9 @@ if ! (cd "$copy" && node node_modules/node-gyp/bin/node-gyp.js rebuild "${option
   exit 1
 fi
 
-# The copy has no cmake build: the loader can only find what node-gyp made.
+# The copy has no cmake build, so nothing else can be loaded in its place.
 cd "$copy"
-node --input-type=module --eval '
+OSCULATE_ADDON="$copy/build/Release/osculate.node" node --input-type=module --eval '
   import { Tensor } from "osculate";
   const copy = Tensor.from(new Float32Array([1, 2.5, -3]), [3]).toDType("float64");
   const values = [...(await copy.data())];
