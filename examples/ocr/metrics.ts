@@ -5,8 +5,8 @@ export const FLOOR = 1e-12;
 
 /** Edit distance (insertions, deletions, substitutions) between two texts, by characters. */
 export function levenshtein(a: string, b: string): number {
-  const from = [...a];
-  const to = [...b];
+  const from = Array.from(a);
+  const to = Array.from(b);
   let row = Array.from({ length: to.length + 1 }, (_, j) => j);
   for (let i = 1; i <= from.length; i++) {
     const next = [i];
@@ -103,7 +103,7 @@ export class Scorer {
   add(line: { truth: string; reading: string; ctc: number; klSum: number; steps: number }): void {
     const errors = levenshtein(line.truth, line.reading);
     this.#errors += errors;
-    this.#characters += [...line.truth].length;
+    this.#characters += Array.from(line.truth).length;
     this.#exact += errors === 0 ? 1 : 0;
     this.#ctc += line.ctc;
     this.#kl += line.klSum;
