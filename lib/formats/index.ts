@@ -43,3 +43,5 @@ export {
   type GptqConfigOptions,
   parseGptqConfig,
 } from "./gptq-checkpoint.js";
+export { encodeNpy, type NpyArray, type NpyData, type NpyDType, parseNpy, readNpy } from "./npy.js";
+export { encodeNpz, type NpzOptions, parseNpz, readNpz } from "./npz.js";
