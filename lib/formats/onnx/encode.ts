@@ -140,8 +140,12 @@ function encodeLike<S extends DescMessage>(
       if (record?.bytes.buffer === source.buffer) places.set(record.bytes.byteOffset, index);
     });
   }
+  // Not push(...many): a call takes only so many arguments.
+  const push = (more: Uint8Array[]): void => {
+    for (const part of more) parts.push(part);
+  };
   const writeUpTo = (entry: ListField, end: number): void => {
-    for (; entry.next < end; entry.next++) parts.push(...entry.encode(entry.next));
+    for (; entry.next < end; entry.next++) push(entry.encode(entry.next));
   };
   const last = new Map(records.map(({ field }, index) => [field, index]));
   let innerWritten = false;
@@ -152,7 +156,7 @@ function encodeLike<S extends DescMessage>(
       if (place !== undefined) writeUpTo(entry, place + 1);
       if (last.get(record.field) === index) writeUpTo(entry, entry.items.length);
     } else if (record.field === message.inner?.field) {
-      if (!innerWritten) parts.push(...delimited(record.field, message.inner.parts));
+      if (!innerWritten) push(delimited(record.field, message.inner.parts));
       innerWritten = true;
     } else if (!restChanged) {
       parts.push(bytesOf(record));
@@ -160,7 +164,7 @@ function encodeLike<S extends DescMessage>(
   }
   for (const entry of lists.values()) writeUpTo(entry, entry.items.length);
   if (message.inner !== undefined && !innerWritten) {
-    parts.push(...delimited(message.inner.field, message.inner.parts));
+    push(delimited(message.inner.field, message.inner.parts));
   }
   return parts;
 }
