@@ -4,6 +4,18 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# node-gyp has needs of its own, beyond those of the set-up.
+tools=()
+for tool in python3 make; do command -v "$tool" >/dev/null || tools+=("$tool"); done
+if ((${#tools[@]})); then
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    echo "node-gyp needs ${tools[*]}: sudo apt-get install -y ${tools[*]}"
+    exit 1
+  fi
+  apt-get -qq update
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "${tools[@]}" >/dev/null
+fi
+
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 cp -r package.json binding.gyp sources.json native dist "$copy"/
