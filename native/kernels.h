@@ -64,7 +64,7 @@
 #define OSC_FIELDS_gram_matrix(F) F(in, staging) F(in, accumulator) F(out, matrix) F(i64, staged) F(f64, scale)
 
 // gptq_factor: dead columns, order, damping, and the reversed Cholesky H_d = R R^T, R upper triangular.
-//   gram [n, n] float32 or float64, symmetric (only the lower half is read), any row stride.
+//   gram [n, n] float32 or float64, symmetric with both halves filled, any row stride.
 //   damp_percent: fraction of mean(diag H) added to the diagonal. act_order: process columns by falling diag H (stable).
 //   precision: 64 or 32, the dtype of the factorization.
 //   factor [n, n] float32, any row stride: N_ij = R_ij / R_jj for i < j in processing order; the rest of the matrix is not
@@ -104,6 +104,23 @@
 #define OSC_FIELDS_quantization_error(F)                                                              \
   F(in, gram) F(in, weight) F(in, codes) F(in, scales) F(in, zeros) F(in, group_index) F(in, rows)    \
   F(ret_f64, error) F(ret_f64, reference)
+
+// pack_bits: rows of codes to rows of one little-endian bit stream each: code i of a row at bits [i*bits, (i+1)*bits).
+//   codes [rows, columns] uint8, any strides; bits 1..8, higher bits of a code are cut off. packed [rows, words] int32 or
+//   uint8 (bit t of the stream is bit t mod 32 of word t div 32, or t mod 8 of byte t div 8), contiguous, with at least
+//   ceil(padded_columns * bits / word bits) words a row. Codes from columns to padded_columns are fill [rows] uint8 (0 when
+//   absent), bits after them 0. Memory-bound. Workspace: 64 rows a thread when the codes of a row are not neighbours.
+#define OSC_FIELDS_pack_bits(F) F(in, codes) F(opt, fill) F(out, packed) F(i64, bits) F(i64, padded_columns)
+
+// unpack_bits: the inverse of pack_bits. packed [rows, words] int32 or uint8, any strides, words as above; codes
+//   [rows, columns] uint8, contiguous; bits 1..8. Memory-bound. Workspace as pack_bits.
+#define OSC_FIELDS_unpack_bits(F) F(in, packed) F(out, codes) F(i64, bits)
+
+// dequantize: weight_oi = scales_go * (codes_oi - zeros_go) in float32 with g = group_index_i.
+//   codes [out, in] uint8, any strides; scales [groups, out] float32, zeros [groups, out] uint8, group_index [in] int32 in
+//   0..groups-1 (ARGUMENT with index = column otherwise), weight [out, in] float32; all contiguous. Memory-bound.
+//   Workspace: 8 * in bytes.
+#define OSC_FIELDS_dequantize(F) F(in, codes) F(in, scales) F(in, zeros) F(in, group_index) F(out, weight)
 
 namespace osc {
 

@@ -1,0 +1,54 @@
+// The inner loops that have a code path per instruction set. One body (simd_body.inc) is compiled once per path.
+#pragma once
+#include <cstdint>
+
+#include "../kernels/grid.h"
+
+namespace osc {
+
+// Rows are handled in strips of this many: one column of a strip is contiguous.
+inline constexpr int64_t kStrip = 64;
+// Columns done one after the other before the rest of the block is updated.
+inline constexpr int64_t kPanel = 32;
+
+// The diagonal block of the column recursion for one strip of rows. `width` columns, local indices.
+struct ColumnBlock {
+  int64_t width;
+  const float* weight;     // [width][weight_stride]: original weights of the strip; replaced by E = W - Q
+  float* error;            // the same memory as weight, written
+  int64_t stride;          // floats between columns of weight, error and pending
+  const float* pending;    // [width][stride]: sum over earlier blocks of E_i N_ij, or null
+  const float* factor;     // [width][factor_stride]: N_ij of the block
+  int64_t factor_stride;
+  const double* diagonal;  // [width] R_jj
+  uint8_t* codes;          // [width][codes_stride]
+  int64_t codes_stride;
+  // Where a column's grid is: columns [c, c + grid_run) share one; see quantize_block.
+  const int32_t* grid_of;  // [width] index into scales and zeros, grids of kStrip floats each
+  float* scales;           // [grids][grid_stride]
+  float* zeros;
+  int64_t grid_stride;
+  int64_t dynamic_group;   // > 0: a grid is made at every multiple of it from the current weights
+  float* scratch;          // [3 * width][kStrip]
+  double* loss;            // [kStrip] added to
+};
+
+struct Simd {
+  // Quantizes the block column by column; see ColumnBlock. `spec` says how grids are made and how many codes there are.
+  void (*quantize_block)(const GridSpec& spec, const ColumnBlock& block);
+  // Grids of a strip: values [count][stride], scales and zeros [kStrip].
+  void (*strip_grid)(const GridSpec& spec, const float* values, int64_t count, int64_t stride, float* scales, float* zeros);
+  // Grid of one row's contiguous values.
+  Grid (*row_grid)(const GridSpec& spec, const float* values, int64_t count);
+  // Codes of one row's contiguous values on one grid.
+  void (*row_codes)(const GridSpec& spec, Grid grid, const float* values, int64_t count, uint8_t* codes);
+};
+
+const Simd& simd();  // of cpu_path()
+
+extern const Simd kSimdPortable;
+#if defined(__x86_64__)
+extern const Simd kSimdAvx2, kSimdAvx512;
+#endif
+
+}  // namespace osc

@@ -1,0 +1,5 @@
+#include "simd.h"
+
+#define OSC_SIMD_TABLE kSimdPortable
+#define OSC_SIMD_LANES 4
+#include "simd_body.inc"
