@@ -40,13 +40,18 @@ export class GraphIndex {
    * is none.
    */
   constant(name: string): ConstantTensor | string {
+    if (!this.isComputedFromConstants(name)) {
+      return this.producer(name) === undefined
+        ? "it is an input of the graph"
+        : "it is not constant";
+    }
     let transposed = false;
     let current = name;
     for (let step = 0; step < MAX_CHAIN; step++) {
       const initializer = this.initializers.get(current);
       if (initializer !== undefined) return { tensor: initializer, name: current, transposed };
       const node = this.producer(current);
-      if (node === undefined) return "it is an input of the graph";
+      if (node === undefined) break;
       if (node.opType === "Constant") {
         const tensor = tensorAttribute(node, "value");
         return tensor === undefined
@@ -58,9 +63,7 @@ export class GraphIndex {
         if (perm.join() !== "1,0") return "it passes through a Transpose of more than 2 dimensions";
         transposed = !transposed;
       } else if (node.opType !== "Identity") {
-        return this.isComputedFromConstants(current)
-          ? `it is computed by ${node.opType} from constants`
-          : "it is not constant";
+        return `it is computed by ${node.opType} from constants`;
       }
       current = node.input[0] ?? "";
     }
