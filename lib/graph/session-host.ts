@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { BindingError, DeviceError, DisposedError, OsculateError } from "../errors.js";
 import { throwIfAborted } from "../io/fs-errors.js";
-import { abortError } from "./abort.js";
+import { untilAborted } from "./abort.js";
 import { findOnnxRuntime } from "./onnxruntime.js";
 import {
   sessionWorkerSource,
@@ -108,26 +108,15 @@ export class SessionHost {
     if (this.#closing) throw new DisposedError(`${fn}: expected an open session but it was closed`);
     if (this.#death) throw this.#death;
     const id = this.#nextId++;
-    let onAbort: (() => void) | undefined;
+    const { settle, failed } = options;
+    const answer = new Promise<Answer<R>>((resolve, reject) => {
+      this.#pending.set(id, { resolve: resolve as Pending["resolve"], reject, settle, failed });
+      this.#worker.ref();
+      this.#post({ id, request }, options.transfer);
+    });
     try {
-      return await new Promise<Answer<R>>((resolve, reject) => {
-        this.#pending.set(id, {
-          resolve: resolve as Pending["resolve"],
-          reject,
-          settle: options.settle,
-          failed: options.failed,
-        });
-        if (signal !== undefined) {
-          onAbort = (): void => {
-            reject(abortError(fn, signal));
-          };
-          signal.addEventListener("abort", onAbort, { once: true });
-        }
-        this.#worker.ref();
-        this.#post({ id, request }, options.transfer);
-      });
+      return await untilAborted(fn, answer, signal);
     } finally {
-      if (onAbort) signal?.removeEventListener("abort", onAbort);
       this.#forget(id);
     }
   }
