@@ -89,6 +89,9 @@ for (const path of filesBelow(native, /\.(cc|cpp|h|hpp|inc)$/)) {
   const folder = relative(native, path).split(/[\\/]/)[0];
   const allowed = nativeLayers[folder];
   const where = relative(root, path);
+  if (!allowed && relative(native, dirname(path)) !== "") {
+    violations.push(`${where}: "${folder}" is no folder of scripts/layers.mjs`);
+  }
   readFileSync(path, "utf8")
     .split("\n")
     .forEach((text, index) => {

@@ -38,7 +38,8 @@ export function reachable(room) {
 // The same for native/, as the folders an #include "..." may name. napi.h stays in binding/.
 export const nativeLayers = {
   core: ["core"],
-  kernels: ["core", "kernels"],
+  simd: ["core", "simd"],
+  kernels: ["core", "simd", "kernels"],
   backend: ["core", "kernels", "backend"],
   binding: ["core", "kernels", "backend", "binding"],
 };

@@ -73,6 +73,7 @@ const planted = [
     `#include "binding/x.h"`,
     "kernels may not include binding",
   ],
+  ["an unknown native folder", "native/attic/a.cc", "", `"attic" is no folder`],
   [
     "a relative include",
     "native/core/b.h",
