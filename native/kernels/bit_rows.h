@@ -1,0 +1,50 @@
+// Rows of packed codes as pack_bits and unpack_bits walk them: a tile of rows at a time, gathered first when the
+// elements of a row are not neighbours, so that a transposed matrix is read along its memory.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+
+#include "../core/memory.h"
+#include "../core/parallel.h"
+#include "../core/status.h"
+#include "../core/tensor.h"
+
+namespace osc {
+
+inline constexpr int64_t kRowsPerBitTile = 64;
+
+inline int64_t packed_bits_bytes(int64_t columns, int64_t bits) { return (columns * bits + 7) / 8; }
+
+// Calls f(row, first) for every row of x [rows, columns] of type T; first points to the row's elements, now contiguous.
+template <class T, class F>
+Status each_bit_row(const Tensor& x, const Context& context, F&& f) {
+  const int64_t rows = x.shape[0], columns = x.shape[1];
+  const bool neighbours = x.strides[1] == 1 || columns <= 1;
+  std::atomic<bool> memory{true};
+  const int64_t tiles = (rows + kRowsPerBitTile - 1) / kRowsPerBitTile;
+  const bool done = parallel_for(tiles, context, [&](int64_t tile) {
+    const int64_t start = tile * kRowsPerBitTile, end = std::min(rows, start + kRowsPerBitTile);
+    if (neighbours) {
+      for (int64_t row = start; row < end; ++row) f(row, columns ? data<const T>(x) + row * x.strides[0] : nullptr);
+      return;
+    }
+    Buffer<T> gathered((end - start) * columns);
+    if (!gathered) {
+      memory = false;
+      return;
+    }
+    for (int64_t column = 0; column < columns; ++column) {
+      const T* source = data<const T>(x) + column * x.strides[1];
+      for (int64_t row = start; row < end; ++row) {
+        gathered[(row - start) * columns + column] = source[row * x.strides[0]];
+      }
+    }
+    for (int64_t row = start; row < end; ++row) f(row, gathered.get() + (row - start) * columns);
+  });
+  if (!done) return aborted();
+  const int64_t bytes = kRowsPerBitTile * columns * static_cast<int64_t>(sizeof(T));
+  return memory ? ok() : fail(OSC_OUT_OF_MEMORY, bytes, "no memory for a tile of rows");
+}
+
+}  // namespace osc

@@ -1,0 +1,64 @@
+#include <algorithm>
+
+#include "../core/memory.h"
+#include "../core/parallel.h"
+#include "../kernels.h"
+
+namespace osc {
+
+Status dequantize(DequantizeArgs& args, const Context& context) {
+  constexpr int64_t kRowsPerTile = 16;
+  const Tensor &codes = args.codes, &scales = args.scales, &zeros = args.zeros, &index = args.group_index;
+  const Tensor& weight = args.weight;
+  if (codes.rank != 2 || codes.dtype != OSC_UINT8) return fail(OSC_ARGUMENT, 0, "codes must be uint8 [out, in]");
+  const int64_t rows = codes.shape[0], columns = codes.shape[1];
+  if (scales.rank != 2 || scales.dtype != OSC_FLOAT32 || scales.shape[1] != rows || !is_contiguous(scales)) {
+    return fail(OSC_ARGUMENT, 0, "scales must be float32 [groups, out], contiguous");
+  }
+  const int64_t groups = scales.shape[0];
+  if (zeros.dtype != OSC_UINT8 || size_of(zeros) != groups * rows || !is_contiguous(zeros)) {
+    return fail(OSC_ARGUMENT, 0, "zeros must be uint8 [groups, out], contiguous");
+  }
+  if (index.dtype != OSC_INT32 || size_of(index) != columns || !is_contiguous(index)) {
+    return fail(OSC_ARGUMENT, 0, "group_index must be int32 [in], contiguous");
+  }
+  if (weight.dtype != OSC_FLOAT32 || size_of(weight) != rows * columns || !is_contiguous(weight)) {
+    return fail(OSC_ARGUMENT, 0, "weight must be float32 [out, in], contiguous");
+  }
+  const int32_t* group_of = data<const int32_t>(index);
+  for (int64_t j = 0; j < columns; ++j) {
+    if (group_of[j] < 0 || group_of[j] >= groups) {
+      return fail(OSC_ARGUMENT, j, "group_index[%lld] = %d is not one of %lld groups", static_cast<long long>(j),
+                  group_of[j], static_cast<long long>(groups));
+    }
+  }
+  // Runs of columns of one group: without act-order the whole group, and the inner loop is a plain vector loop.
+  Buffer<int64_t> run_end(columns);
+  if (!run_end) return fail(OSC_OUT_OF_MEMORY, columns * 8, "no memory for the runs of groups");
+  int64_t runs = 0;
+  for (int64_t j = 0; j < columns; ++j) {
+    if (j + 1 == columns || group_of[j + 1] != group_of[j]) run_end[runs++] = j + 1;
+  }
+  const int64_t stride = codes.strides[1];
+  const bool done = parallel_for((rows + kRowsPerTile - 1) / kRowsPerTile, context, [&](int64_t tile) {
+    const int64_t end = std::min(rows, (tile + 1) * kRowsPerTile);
+    for (int64_t row = tile * kRowsPerTile; row < end; ++row) {
+      const uint8_t* code = data<const uint8_t>(codes) + row * codes.strides[0];
+      float* target = data<float>(weight) + row * columns;
+      int64_t j = 0;
+      for (int64_t run = 0; run < runs; ++run) {
+        const int64_t group = group_of[j], stop = run_end[run];
+        const float scale = data<const float>(scales)[group * rows + row];
+        const int32_t zero = data<const uint8_t>(zeros)[group * rows + row];
+        if (stride == 1) {
+          for (; j < stop; ++j) target[j] = scale * static_cast<float>(code[j] - zero);
+        } else {
+          for (; j < stop; ++j) target[j] = scale * static_cast<float>(code[j * stride] - zero);
+        }
+      }
+    }
+  });
+  return done ? ok() : aborted();
+}
+
+}  // namespace osc
