@@ -122,11 +122,7 @@ describe("packBytes", () => {
   test.each([
     ["codes", () => packBytes(new Uint8Array(3), { rows: 2, columns: 2, bits: 4 }), ShapeError],
     ["bits", () => packBytes(new Uint8Array(4), { rows: 2, columns: 2, bits: 9 }), ArgumentError],
-    [
-      "columns",
-      () => packBytes(new Uint8Array(4), { rows: 2, columns: -2, bits: 4 }),
-      ArgumentError,
-    ],
+    ["columns", () => packBytes(new Uint8Array(4), { rows: 2, columns: -2, bits: 4 }), ShapeError],
     [
       "paddedColumns",
       () => packBytes(new Uint8Array(4), { rows: 2, columns: 2, bits: 4, paddedColumns: 1 }),
