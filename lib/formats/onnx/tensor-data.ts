@@ -1,7 +1,6 @@
 /** TensorProto to typed arrays and back. */
 import { create } from "@bufbuild/protobuf";
 import { FormatError } from "../../errors.js";
-import { unpackNibbles } from "../packing.js";
 import { dtypeOfCode, ONNX_DTYPES } from "./dtypes.js";
 import type { OnnxDType, OnnxTypedArray } from "./dtypes.js";
 import { externalPlace, isExternal, readExternal } from "./external.js";
@@ -89,13 +88,18 @@ function fieldOf(
   return dtype === undefined ? "floatData" : ONNX_DTYPES[dtype].field;
 }
 
+/** 4-bit codes, the first in the low nibble, to a byte each. */
 function spreadNibbles(
   packed: Uint8Array,
   count: number,
   dtype: OnnxDType,
 ): Int8Array | Uint8Array {
-  const codes = unpackNibbles(packed, count);
-  return dtype === "int4" ? Int8Array.from(codes, (code) => (code << 28) >> 28) : codes;
+  const codes = dtype === "int4" ? new Int8Array(count) : new Uint8Array(count);
+  for (let i = 0; i < count; i++) {
+    const code = ((packed[Math.floor(i / 2)] ?? 0) >> (4 * (i & 1))) & 15;
+    codes[i] = dtype === "int4" ? (code << 28) >> 28 : code;
+  }
+  return codes;
 }
 
 /**

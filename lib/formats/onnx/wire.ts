@@ -11,21 +11,20 @@ const MAX_DEPTH = 60;
 /** Estimated JavaScript heap of the decoded message; payloads of `bytes` fields are views and free. */
 const MAX_HEAP_BYTES = 2 ** 30;
 
-/** What is wrong with the bytes, and where. `depth` 0 is the outermost message. */
+/** What is wrong with the bytes. `depth` 0 is the outermost message. */
 export class WireError extends Error {
   readonly kind: "truncated" | "damaged" | "too-large";
-  readonly position: number;
   readonly depth: number;
 
   constructor(
     kind: WireError["kind"],
     what: string,
-    { position, depth }: { position: number; depth: number },
+    cursor: { position: number; depth: number },
+    position = cursor.position,
   ) {
     super(`${what} at byte ${position}`);
     this.kind = kind;
-    this.position = position;
-    this.depth = depth;
+    this.depth = cursor.depth;
   }
 }
 
@@ -40,33 +39,32 @@ export interface WireRecord {
   end: number;
 }
 
-/** Walks the records of the message in `bytes[start, end)`. @throws WireError */
-export function* wireRecords(
-  bytes: Uint8Array,
-  {
-    start = 0,
-    end = bytes.length,
-    depth = 0,
-  }: { start?: number; end?: number; depth?: number } = {},
-): Generator<WireRecord> {
-  const cursor: Cursor = { bytes, position: start, end, depth };
-  while (cursor.position < end) yield nextRecord(cursor);
+/** Walks the records of the message in `bytes`. @throws WireError */
+export function* wireRecords(bytes: Uint8Array): Generator<WireRecord> {
+  const cursor: Cursor = { bytes, position: 0, end: bytes.length, depth: 0 };
+  while (cursor.position < cursor.end) {
+    const record = { field: 0, wireType: 0, start: 0, value: 0, end: 0 };
+    nextRecord(cursor, record);
+    yield record;
+  }
 }
 
 interface Cursor {
-  bytes: Uint8Array;
+  readonly bytes: Uint8Array;
   position: number;
+  /** Where the innermost open message ends. */
   end: number;
   depth: number;
 }
 
-function nextRecord(cursor: Cursor): WireRecord {
+/** Reads the tag and skips the value; the result goes to `record`, so that a scan allocates nothing. */
+function nextRecord(cursor: Cursor, record: WireRecord): void {
   const start = cursor.position;
   const tag = readVarint(cursor);
   const field = Math.floor(tag / 8);
   const wireType = tag % 8;
   if (field === 0 || tag > 0xffffffff) {
-    throw new WireError("damaged", "an impossible field number", { ...cursor, position: start });
+    throw new WireError("damaged", "an impossible field number", cursor, start);
   }
   let value = cursor.position;
   if (wireType === 0) {
@@ -77,19 +75,19 @@ function nextRecord(cursor: Cursor): WireRecord {
       length = readVarint(cursor);
       value = cursor.position;
     }
-    if (length < 0) {
-      throw new WireError("damaged", `wire type ${wireType}`, { ...cursor, position: start });
-    }
-    if (length > cursor.end - value) {
-      throw new WireError(
-        "truncated",
-        `a field of ${length} bytes where ${cursor.end - value} are left`,
-        { ...cursor, position: start },
-      );
+    if (length < 0) throw new WireError("damaged", `wire type ${wireType}`, cursor, start);
+    const left = cursor.end - value;
+    if (length > left) {
+      const what = `a field of ${length} bytes where ${left} are left`;
+      throw new WireError("truncated", what, cursor, start);
     }
     cursor.position = value + length;
   }
-  return { field, wireType, start, value, end: cursor.position };
+  record.field = field;
+  record.wireType = wireType;
+  record.start = start;
+  record.value = value;
+  record.end = cursor.position;
 }
 
 /** The value of a varint; above 2^53 only an approximation, which is enough to refuse it. */
@@ -112,31 +110,45 @@ function readVarint(cursor: Cursor): number {
  * @throws WireError
  */
 export function checkWire(schema: DescMessage, bytes: Uint8Array): void {
-  const budget = { heap: 0 };
-  checkMessage(schema, { bytes, position: 0, end: bytes.length, depth: 0 }, budget);
+  const cursor = { bytes, position: 0, end: bytes.length, depth: 0 };
+  const record = { field: 0, wireType: 0, start: 0, value: 0, end: 0 };
+  checkMessage(schema, { cursor, record, heap: 0 });
 }
 
-function checkMessage(schema: DescMessage, cursor: Cursor, budget: { heap: number }): void {
+interface Scan {
+  readonly cursor: Cursor;
+  readonly record: WireRecord;
+  /** Estimated bytes of heap so far. */
+  heap: number;
+}
+
+function checkMessage(schema: DescMessage, scan: Scan): void {
+  const { cursor, record } = scan;
   if (cursor.depth > MAX_DEPTH) {
     throw new WireError("too-large", `more than ${MAX_DEPTH} nested messages`, cursor);
   }
   const fields = fieldsOf(schema);
-  budget.heap += 160;
+  scan.heap += 160;
   while (cursor.position < cursor.end) {
-    const record = nextRecord(cursor);
+    nextRecord(cursor, record);
     const field = fields.get(record.field);
-    const at = { position: record.start, depth: cursor.depth };
     if (field !== undefined && !wireTypeFits(field, record.wireType)) {
-      throw new WireError("damaged", `wire type ${record.wireType} for ${field.name}`, at);
+      const what = `wire type ${record.wireType} for ${field.name}`;
+      throw new WireError("damaged", what, cursor, record.start);
     }
     if (field?.message !== undefined) {
-      const inner = { ...cursor, position: record.value, end: record.end, depth: cursor.depth + 1 };
-      checkMessage(field.message, inner, budget);
+      const { end } = cursor;
+      cursor.position = record.value;
+      cursor.end = record.end;
+      cursor.depth++;
+      checkMessage(field.message, scan);
+      cursor.end = end;
+      cursor.depth--;
     } else {
-      budget.heap += heapOf(field, record);
+      scan.heap += heapOf(field, record);
     }
-    if (budget.heap > MAX_HEAP_BYTES) {
-      throw new WireError("too-large", "more structure than fits into memory", at);
+    if (scan.heap > MAX_HEAP_BYTES) {
+      throw new WireError("too-large", "more structure than fits into memory", cursor);
     }
   }
 }
