@@ -23,7 +23,7 @@ class CancelToken : public Napi::ObjectWrap<CancelToken> {
 class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports);
-  ~Addon() override;
+  ~Addon();
 
  private:
   std::shared_ptr<Task> make_task(const Napi::CallbackInfo& info);

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "../core/context.h"
 #include "arguments.h"
 
 namespace osc {

@@ -1,0 +1,49 @@
+import type { QuantizedLinear } from "../formats/quantized.js";
+import { dequantize } from "../ops/dequantize.js";
+import type { Codes, GridOptions } from "../ops/quantization-grid.js";
+import { Tensor } from "../tensor/index.js";
+import type { LayerReport } from "./layer-report.js";
+
+/** A quantized layer with its report. */
+export interface QuantizeResult extends QuantizedLinear {
+  readonly report: LayerReport;
+  /** The weights the codes stand for: `[outFeatures, inFeatures]` float32; the caller disposes it. */
+  dequantize(): Tensor<"float32">;
+}
+
+export function quantizeResult(
+  [out, columns]: readonly [number, number],
+  grid: GridOptions,
+  codes: Codes,
+  report: LayerReport,
+): QuantizeResult {
+  const middle = 2 ** (grid.bits - 1);
+  const linear: QuantizedLinear = {
+    outFeatures: out,
+    inFeatures: columns,
+    bits: grid.bits,
+    groupSize: grid.groupSize,
+    groups: codes.groups,
+    sym: grid.sym || codes.zeros.every((zero) => zero === middle),
+    codes: codes.codes,
+    scales: codes.scales,
+    zeros: codes.zeros,
+    groupIndex: codes.groupIndex,
+    scaleDtype: grid.scaleDtype,
+  };
+  return { ...linear, report, dequantize: () => dequantizeLinear(linear) };
+}
+
+/** @internal The weights of a quantized layer, `[out, in]` float32. */
+export function dequantizeLinear(q: QuantizedLinear): Tensor<"float32"> {
+  const borrow = true;
+  const codes = Tensor.from(q.codes, [q.outFeatures, q.inFeatures], { borrow });
+  const scales = Tensor.from(q.scales, [q.groups, q.outFeatures], { borrow });
+  const zeros = Tensor.from(q.zeros, [q.groups, q.outFeatures], { borrow });
+  const groupIndex = Tensor.from(q.groupIndex, [q.inFeatures], { borrow });
+  try {
+    return dequantize({ codes, scales, zeros, groupIndex });
+  } finally {
+    for (const tensor of [codes, scales, zeros, groupIndex]) tensor.dispose();
+  }
+}
