@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <type_traits>
 
 #include "../core/memory.h"
 #include "../core/parallel.h"
@@ -15,6 +16,22 @@ namespace osc {
 inline constexpr int64_t kRowsPerBitTile = 64;
 
 inline int64_t packed_bits_bytes(int64_t columns, int64_t bits) { return (columns * bits + 7) / 8; }
+
+// Calls f(std::integral_constant) with the width of a code, so that loops over eight codes have constant shifts.
+template <class F>
+Status with_bits(int64_t bits, F&& f) {
+  switch (bits) {
+    case 1: return f(std::integral_constant<int, 1>{});
+    case 2: return f(std::integral_constant<int, 2>{});
+    case 3: return f(std::integral_constant<int, 3>{});
+    case 4: return f(std::integral_constant<int, 4>{});
+    case 5: return f(std::integral_constant<int, 5>{});
+    case 6: return f(std::integral_constant<int, 6>{});
+    case 7: return f(std::integral_constant<int, 7>{});
+    case 8: return f(std::integral_constant<int, 8>{});
+    default: return fail(OSC_ARGUMENT, 0, "bits must be 1 to 8");
+  }
+}
 
 // Calls f(row, first) for every row of x [rows, columns] of type T; first points to the row's elements, now contiguous.
 template <class T, class F>

@@ -6,20 +6,28 @@
 namespace osc {
 namespace {
 
-// Eight codes are exactly `bits` bytes, so a row is cut into eights; code(i) gives the code at place i.
-template <class Code>
-void pack_row(uint8_t* target, int64_t bytes, int64_t columns, int64_t bits, Code&& code) {
-  const uint64_t mask = (uint64_t{1} << bits) - 1;
-  int64_t at = 0;
-  for (int64_t i = 0; i < columns; i += 8) {
-    const int64_t count = std::min<int64_t>(8, columns - i);
-    uint64_t eight = 0;
-    for (int64_t t = 0; t < count; ++t) eight |= (code(i + t) & mask) << (t * bits);
-    const int64_t length = packed_bits_bytes(count, bits);
-    std::memcpy(target + at, &eight, static_cast<size_t>(length));  // little-endian: the first code is lowest
-    at += length;
+// Eight codes are exactly kBits bytes, the first code lowest (little-endian).
+template <int kBits>
+void pack_eight(const uint8_t* codes, uint8_t* target, size_t bytes = kBits) {
+  constexpr uint64_t kMask = (uint64_t{1} << kBits) - 1;
+  uint64_t eight = 0;
+  for (int t = 0; t < 8; ++t) eight |= (codes[t] & kMask) << (t * kBits);
+  std::memcpy(target, &eight, bytes);
+}
+
+// A row of `columns` codes, padded with `fill` to `padded` codes and with zero bits to `bytes` bytes.
+template <int kBits>
+void pack_row(const uint8_t* codes, int64_t columns, uint8_t fill, int64_t padded, uint8_t* target, int64_t bytes) {
+  int64_t i = 0;
+  for (; i + 8 <= columns; i += 8) pack_eight<kBits>(codes + i, target + i / 8 * kBits);
+  for (; i < padded; i += 8) {
+    uint8_t eight[8] = {};
+    for (int64_t t = i; t < std::min(i + 8, padded); ++t) eight[t - i] = t < columns ? codes[t] : fill;
+    const int64_t left = bytes - i / 8 * kBits;
+    pack_eight<kBits>(eight, target + i / 8 * kBits, static_cast<size_t>(std::min<int64_t>(kBits, left)));
   }
-  if (at < bytes) std::memset(target + at, 0, static_cast<size_t>(bytes - at));
+  const int64_t written = std::min(bytes, i / 8 * kBits);
+  if (written < bytes) std::memset(target + written, 0, static_cast<size_t>(bytes - written));
 }
 
 }  // namespace
@@ -42,10 +50,11 @@ Status pack_bits(PackBitsArgs& args, const Context& context) {
   if (packed.shape[0] != rows || row_bytes < packed_bits_bytes(padded, bits)) {
     return fail(OSC_ARGUMENT, 0, "packed is too small");
   }
-  return each_bit_row<uint8_t>(codes, context, [&](int64_t row, const uint8_t* source) {
-    uint8_t* target = data<uint8_t>(packed) + row * row_bytes;
-    const uint64_t pad = fill ? data<uint8_t>(args.fill)[row] : 0;
-    pack_row(target, row_bytes, padded, bits, [&](int64_t i) -> uint64_t { return i < columns ? source[i] : pad; });
+  return with_bits(bits, [&](auto width) {
+    return each_bit_row<uint8_t>(codes, context, [&](int64_t row, const uint8_t* source) {
+      const uint8_t pad = fill ? data<const uint8_t>(args.fill)[row] : uint8_t{0};
+      pack_row<width>(source, columns, pad, padded, data<uint8_t>(packed) + row * row_bytes, row_bytes);
+    });
   });
 }
 

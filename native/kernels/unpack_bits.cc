@@ -6,14 +6,23 @@
 namespace osc {
 namespace {
 
-void unpack_row(const uint8_t* source, uint8_t* target, int64_t columns, int64_t bits) {
-  const uint64_t mask = (uint64_t{1} << bits) - 1;
-  for (int64_t i = 0; i < columns; i += 8) {  // eight codes are exactly `bits` bytes
-    const int64_t count = std::min<int64_t>(8, columns - i);
-    uint64_t eight = 0;
-    std::memcpy(&eight, source + i / 8 * bits, static_cast<size_t>(packed_bits_bytes(count, bits)));
-    for (int64_t t = 0; t < count; ++t) target[i + t] = static_cast<uint8_t>((eight >> (t * bits)) & mask);
-  }
+// Eight codes are exactly kBits bytes, the first code lowest (little-endian).
+template <int kBits>
+void unpack_eight(const uint8_t* source, uint8_t* codes, size_t bytes = kBits) {
+  constexpr uint64_t kMask = (uint64_t{1} << kBits) - 1;
+  uint64_t eight = 0;
+  std::memcpy(&eight, source, bytes);
+  for (int t = 0; t < 8; ++t) codes[t] = static_cast<uint8_t>((eight >> (t * kBits)) & kMask);
+}
+
+template <int kBits>
+void unpack_row(const uint8_t* source, uint8_t* codes, int64_t columns) {
+  int64_t i = 0;
+  for (; i + 8 <= columns; i += 8) unpack_eight<kBits>(source + i / 8 * kBits, codes + i);
+  if (i == columns) return;
+  uint8_t eight[8];
+  unpack_eight<kBits>(source + i / 8 * kBits, eight, static_cast<size_t>(packed_bits_bytes(columns - i, kBits)));
+  std::memcpy(codes + i, eight, static_cast<size_t>(columns - i));
 }
 
 }  // namespace
@@ -33,11 +42,13 @@ Status unpack_bits(UnpackBitsArgs& args, const Context& context) {
   if (packed.shape[0] != codes.shape[0] || row_bytes < packed_bits_bytes(columns, bits)) {
     return fail(OSC_ARGUMENT, 0, "packed is too small");
   }
-  const auto unpack = [&](int64_t row, const auto* source) {
-    unpack_row(reinterpret_cast<const uint8_t*>(source), data<uint8_t>(codes) + row * columns, columns, bits);
-  };
-  return packed.dtype == OSC_INT32 ? each_bit_row<int32_t>(packed, context, unpack)
-                                   : each_bit_row<uint8_t>(packed, context, unpack);
+  return with_bits(bits, [&](auto width) {
+    const auto unpack = [&](int64_t row, const auto* source) {
+      unpack_row<width>(reinterpret_cast<const uint8_t*>(source), data<uint8_t>(codes) + row * columns, columns);
+    };
+    return packed.dtype == OSC_INT32 ? each_bit_row<int32_t>(packed, context, unpack)
+                                     : each_bit_row<uint8_t>(packed, context, unpack);
+  });
 }
 
 }  // namespace osc
