@@ -38,10 +38,11 @@ const ABORTED = 1;
 
 function typedError(cause: unknown, fn: string, label: string | undefined): unknown {
   const facts = (cause as { native?: NativeFacts } | undefined)?.native;
-  if (!(cause instanceof Error)) return cause;
+  if (facts === undefined && !(cause instanceof Error)) return cause;
+  // No instanceof for native errors: under Jest they come from another realm.
   const at = label === undefined ? "" : ` (${label})`;
-  if (facts === undefined) return new ArgumentError(`${fn}: ${cause.message}${at}`, { cause });
-  const message = `${fn}: ${cause.message}${at}`;
+  if (facts === undefined) return new ArgumentError(`${fn}: ${(cause as Error).message}${at}`, { cause });
+  const message = `${fn}: ${(cause as Error).message}${at}`;
   const details: ErrorDetails = {
     index: facts.index,
     kernel: facts.kernel,
