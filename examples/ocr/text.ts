@@ -24,8 +24,8 @@ export async function mobyDickWords(): Promise<string[]> {
 }
 
 /**
- * Cuts `count` lines of 20 to 36 characters out of the book, in a seeded order; lines `[0, n)` and
- * `[n, m)` never overlap in text, so the first can calibrate and the others evaluate.
+ * Cuts `count` lines of 20 to 36 characters out of the book, in a seeded order that does not depend on
+ * `count`; no two lines overlap in text, so the first can calibrate and the others evaluate.
  *
  * @throws RangeError when the book does not hold that many lines.
  */
@@ -41,7 +41,7 @@ export function pickLines(words: readonly string[], count: number, seed: number)
     [order[i], order[j]] = [order[j]!, order[i]!];
   }
   return order.slice(0, count).map((passage) => {
-    const wanted = 20 + random.index(13);
+    const wanted = 20 + seeded(itemSeed(seed, passage)).index(13);
     let line = "";
     for (let k = 0; k < STRIDE - 1 && line.length < wanted; k++) {
       const word = words[passage * STRIDE + k]!;

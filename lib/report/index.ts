@@ -19,4 +19,8 @@ export type { ChartRow, RowChart, StackedBar } from "./row-charts.js";
 export { lineChart, scatterChart } from "./xy-charts.js";
 export type { XyChart, XySeries } from "./xy-charts.js";
 export { quantizeReport } from "./quantize-report.js";
-export type { QuantizeReportData, QuantizeReportLayer } from "./quantize-report.js";
+export type {
+  QuantizeReportData,
+  QuantizeReportExtras,
+  QuantizeReportLayer,
+} from "./quantize-report.js";

@@ -62,8 +62,13 @@ export interface QuantizeReportData {
   /** Name to version: the tool, Node.js, the runtime, the CPU code path. */
   readonly versions: Readonly<Record<string, string>>;
   readonly warnings?: readonly string[] | undefined;
-  /** More sections of the caller's own, shown before the table of layers. */
-  readonly sections?: readonly Html[] | undefined;
+}
+
+/** Sections of the caller's own, shown first, and the style sheet they need. */
+export interface QuantizeReportExtras {
+  readonly sections?: readonly Html[];
+  /** A constant of the caller, never text from a model. */
+  readonly style?: string;
 }
 
 /**
@@ -71,11 +76,15 @@ export interface QuantizeReportData {
  *
  * @returns the text of an HTML file: no script, no request, light and dark.
  */
-export function quantizeReport(data: QuantizeReportData): string {
+export function quantizeReport(
+  data: QuantizeReportData,
+  extras: QuantizeReportExtras = {},
+): string {
   return page({
+    ...(extras.style === undefined ? {} : { style: extras.style }),
     title: `Quantization of ${data.model}`,
-    body: html`${heading(data)} ${tiles(data)} ${errorSection(data)} ${sizeSection(data)}
-    ${timeSection(data)} ${outcomeSection(data)} ${data.sections ?? []} ${layerTable(data)}
+    body: html`${heading(data)} ${tiles(data)} ${extras.sections ?? []} ${errorSection(data)}
+    ${sizeSection(data)} ${timeSection(data)} ${outcomeSection(data)} ${layerTable(data)}
     ${recipeSection(data)}`,
   });
 }
