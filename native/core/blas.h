@@ -8,6 +8,8 @@
 extern "C" {
 void spotrf_(const char* uplo, const int* n, float* a, const int* lda, int* info);
 void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);
+void strtri_(const char* uplo, const char* diag, const int* n, float* a, const int* lda, int* info);
+void dtrtri_(const char* uplo, const char* diag, const int* n, double* a, const int* lda, int* info);
 }
 
 namespace osc {
@@ -40,16 +42,6 @@ inline void syrk(CBLAS_TRANSPOSE trans, int64_t n, int64_t k, double alpha, cons
               static_cast<int>(lda), beta, c, static_cast<int>(ldc));
 }
 
-// B[m,n] = B L^-T, L[n,n] lower triangular.
-inline void solve_right_transposed(int64_t m, int64_t n, const float* l, int64_t ldl, float* b, int64_t ldb) {
-  cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, static_cast<int>(m),
-              static_cast<int>(n), 1.0F, l, static_cast<int>(ldl), b, static_cast<int>(ldb));
-}
-inline void solve_right_transposed(int64_t m, int64_t n, const double* l, int64_t ldl, double* b, int64_t ldb) {
-  cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, static_cast<int>(m),
-              static_cast<int>(n), 1.0, l, static_cast<int>(ldl), b, static_cast<int>(ldb));
-}
-
 // Cholesky A = L L^T of the lower half, in place. Returns 0, or the 1-based order of the leading minor that failed.
 // LAPACK is column-major: our row-major lower half is its upper half of the same symmetric matrix.
 inline int potrf(int64_t n, float* a, int64_t lda) {
@@ -63,6 +55,18 @@ inline int potrf(int64_t n, double* a, int64_t lda) {
   int info = 0;
   dpotrf_("U", &order, a, &stride, &info);
   return info;
+}
+
+// Inverse of a lower triangular matrix, in place; the diagonal has no zero.
+inline void invert_lower(int64_t n, float* a, int64_t lda) {
+  const int order = static_cast<int>(n), stride = static_cast<int>(lda);
+  int info = 0;
+  strtri_("U", "N", &order, a, &stride, &info);
+}
+inline void invert_lower(int64_t n, double* a, int64_t lda) {
+  const int order = static_cast<int>(n), stride = static_cast<int>(lda);
+  int info = 0;
+  dtrtri_("U", "N", &order, a, &stride, &info);
 }
 
 }  // namespace osc

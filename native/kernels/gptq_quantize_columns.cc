@@ -29,6 +29,7 @@ struct Layer {
   Groups groups;
   bool dynamic;        // grids are taken from the current weights, during the sweep
   int64_t rows, columns, block;
+  int64_t span;        // columns that get their updates from far columns by one product: a few blocks
   std::vector<int32_t> grid_of;  // of each step of the sweep
 
   explicit Layer(GptqQuantizeColumnsArgs& a)
@@ -42,6 +43,7 @@ struct Layer {
         grid_of(static_cast<size_t>(columns)) {
     // Blocks start at group starts, so that every update has arrived when a grid is taken.
     if (dynamic) block = groups.size >= block ? groups.size : block / groups.size * groups.size;
+    span = std::max<int64_t>(1, 512 / block) * block;
     const int32_t* order = data<int32_t>(args.order);
     for (int64_t t = 0; t < columns; ++t) {
       const int64_t grid = (dynamic ? t : order[t]) / groups.size;
@@ -61,7 +63,7 @@ class Tile {
         rows_((live_ + kStrip - 1) / kStrip * kStrip),
         weight_(layer.columns * rows_),
         codes_(layer.columns * rows_),
-        pending_(layer.block * rows_),
+        pending_(layer.span * rows_),
         factor_(layer.block * factor_stride()),
         scratch_(3 * layer.block * kStrip),
         scales_(layer.groups.count * rows_),
@@ -118,12 +120,20 @@ class Tile {
     }
   }
 
-  // Columns [from, to) of the sweep.
+  // Columns [from, to) of the sweep, one block.
   void quantize(int64_t from, int64_t to) {
     const int64_t width = to - from, ldn = layer_.args.factor.strides[0];
     const float* n = data<float>(layer_.args.factor);
-    if (from > 0) {  // the lazy update: everything the earlier blocks feed into this one
-      gemm(CblasTrans, CblasNoTrans, width, rows_, from, 1.0F, n + from, ldn, weight_.get(), rows_, 0.0F, pending_.get(), rows_);
+    // The lazy updates: at the start of a span all earlier columns feed the whole span at once (wide products run faster),
+    // then each block gets what the earlier blocks of its span add.
+    const int64_t start = from / layer_.span * layer_.span, end = std::min(start + layer_.span, layer_.columns);
+    float* pending = pending_.get() + (from - start) * rows_;
+    if (from == start && start > 0) {
+      gemm(CblasTrans, CblasNoTrans, end - start, rows_, start, 1.0F, n + start, ldn, weight_.get(), rows_, 0.0F, pending,
+           rows_);
+    } else if (from > start) {
+      gemm(CblasTrans, CblasNoTrans, width, rows_, from - start, 1.0F, n + start * ldn + from, ldn,
+           weight_.get() + start * rows_, rows_, start > 0 ? 1.0F : 0.0F, pending, rows_);
     }
     for (int64_t i = 0; i < width; ++i) {
       std::memcpy(factor_.get() + i * factor_stride(), n + (from + i) * ldn + from, static_cast<size_t>(width) * sizeof(float));
@@ -135,7 +145,7 @@ class Tile {
           .weight = weight,
           .error = weight,
           .stride = rows_,
-          .pending = from > 0 ? pending_.get() + s : nullptr,
+          .pending = from > 0 ? pending + s : nullptr,
           .factor = factor_.get(),
           .factor_stride = factor_stride(),
           .diagonal = data<double>(layer_.args.diagonal) + from,
