@@ -7,7 +7,7 @@ import { Tensor } from "../tensor/index.js";
 import { gptq } from "./gptq.js";
 import type { LayerSummary } from "./job-types.js";
 import { makeCheck } from "./layer-check.js";
-import { denseWeight, type QuantizedLayer } from "./layer-parts.js";
+import { denseWeight, type QuantizedLayer, relativeSquares } from "./layer-parts.js";
 import { type LayerReport, reportRows } from "./layer-report.js";
 import type { QuantizeResult } from "./quantize-result.js";
 import type { LayerOptions } from "./recipe.js";
@@ -45,7 +45,7 @@ export async function quantizeLayer(job: LayerJob): Promise<QuantizedLayer> {
   const milliseconds = performance.now() - start;
   const summary = summarize(job, parts, {
     ...errors,
-    weightError: weightError(weight, after),
+    weightError: relativeSquares(weight, after),
     milliseconds,
   });
   return { parts: parts.map(plainPart), summary, check };
@@ -151,16 +151,6 @@ async function combinedErrors(
     ...(finite(relativeError) ? { relativeError } : {}),
     ...(finite(rtnRelativeError) ? { rtnRelativeError } : {}),
   };
-}
-
-function weightError(before: Float32Array, after: Float32Array): number {
-  let error = 0;
-  let energy = 0;
-  before.forEach((value, at) => {
-    error += (value - (after[at] ?? 0)) ** 2;
-    energy += value ** 2;
-  });
-  return energy > 0 ? error / energy : 0;
 }
 
 function summarize(

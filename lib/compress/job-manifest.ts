@@ -17,7 +17,8 @@ import { type Assignment, type CheckedRecipe, recipeValue } from "./recipe.js";
 export interface ManifestLayer {
   readonly name: string;
   readonly op: string;
-  /** The tensor it makes: how a verifier finds it in the output. */
+  /** The tensors it reads and makes: how a verifier finds it in the output. */
+  readonly input: string;
   readonly output: string;
   readonly rows: number;
   readonly columns: number;
@@ -47,8 +48,9 @@ function layerEntry(
   done: QuantizedLayer | undefined,
   opset: number | undefined,
 ): ManifestLayer {
-  const { name, op, rows, columns, groups, outputName, weightName } = layer;
-  const base = { name, op, output: outputName, weight: weightName, rows, columns, groups };
+  const { name, op, rows, columns, groups } = layer;
+  const { inputName: input, outputName: output, weightName: weight } = layer;
+  const base = { name, op, input, output, weight, rows, columns, groups };
   if (done === undefined) {
     return { ...base, status: "kept", ...without({ rule, reason: skip }) };
   }

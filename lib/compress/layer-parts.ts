@@ -33,6 +33,18 @@ export function denseWeight(parts: readonly QuantizedLinear[]): Float32Array {
   return weight;
 }
 
+/** `||a - b||^2 / ||a||^2`. */
+export function relativeSquares(before: Float32Array, after: Float32Array): number {
+  let error = 0;
+  let energy = 0;
+  for (let at = 0; at < before.length; at += 1) {
+    const value = before[at] ?? 0;
+    error += (value - (after[at] ?? 0)) ** 2;
+    energy += value ** 2;
+  }
+  return energy > 0 ? error / energy : 0;
+}
+
 interface PartHeader {
   inFeatures: number;
   outFeatures: number;
