@@ -1,14 +1,15 @@
 /** One pass over the calibration samples, handing over what the layers of a model are fed. */
 import { dirname, resolve } from "node:path";
-import { create, toBinary } from "@bufbuild/protobuf";
 import { ArgumentError, expected } from "../errors.js";
-import { copyMessage, type OnnxModel } from "../formats/onnx/index.js";
-import { ModelProtoSchema, ValueInfoProtoSchema } from "../formats/onnx/onnx_pb.js";
+import type { OnnxModel } from "../formats/onnx/index.js";
 import { throwIfAborted } from "../io/fs-errors.js";
+import { untilAborted } from "./abort.js";
+import { Dataflow } from "./dataflow.js";
 import type { Feeds, TypedHostTensor } from "./element-types.js";
 import { groupLayers, type CalibratedLayer } from "./layer-groups.js";
 import { modelInputs } from "./model-inputs.js";
 import { prefetched } from "./prefetch.js";
+import { segmentModel, type TensorType } from "./segments.js";
 import { GraphSession, type SessionOptions } from "./session.js";
 
 /**
@@ -64,7 +65,7 @@ export async function captureInputs(
   const inputs = new Map(modelInputs(model).map((input) => [input.name, input]));
   // What is fed needs no session, and a graph may not hand out its own inputs.
   const outputs = groups.map((group) => group.inputName).filter((name) => !inputs.has(name));
-  const session = outputs.length === 0 ? undefined : await openWithOutputs(model, outputs, options);
+  const session = outputs.length === 0 ? undefined : await openFor(model, outputs, options);
 
   const capture = async (feeds: Feeds): Promise<Map<string, TypedHostTensor>> => {
     const made = (await session?.run(feeds, { outputs, signal })) ?? {};
@@ -80,7 +81,7 @@ export async function captureInputs(
   try {
     return await prefetched(
       async (batch) => {
-        const step = await iterator.next();
+        const step = await untilAborted(fn, iterator.next(), signal);
         if (step.done === true) return undefined;
         return inBatch(fn, batch, () => capture(step.value));
       },
@@ -104,17 +105,19 @@ export async function captureInputs(
   }
 }
 
-/** A session of the whole model with these tensors as its only outputs. */
-function openWithOutputs(
+/** A session of the part of the model that makes these tensors. */
+function openFor(
   model: OnnxModel,
-  names: readonly string[],
+  outputs: readonly string[],
   options: CaptureOptions,
 ): Promise<GraphSession> {
-  const proto = copyMessage(model.proto);
-  const graph = copyMessage(model.graph);
-  graph.output = names.map((name) => create(ValueInfoProtoSchema, { name }));
-  proto.graph = graph;
-  return GraphSession.open(toBinary(ModelProtoSchema, proto), {
+  const flow = new Dataflow(model.graph);
+  const nodes = flow.nodesFor(outputs, new Set());
+  const read = new Set(nodes.flatMap((index) => flow.uses(index)));
+  const types = modelInputs(model).flatMap(({ name, type, dims }): [string, TensorType][] =>
+    read.has(name) && type ? [[name, { type, rank: dims?.length }]] : [],
+  );
+  return GraphSession.open(segmentModel(model, flow, { nodes, outputs }, new Map(types)), {
     ...sessionOptions(model, options),
     transfer: true,
     signal: options.signal,

@@ -66,7 +66,7 @@ export function planSegment(
   };
 }
 
-/** What a segment has to know of a tensor that is fed to it. */
+/** What a segment has to know of a tensor that is fed to it and that the graph does not declare as input. */
 export interface TensorType {
   type: ElementType;
   /** Undefined when it is not the same for all batches. */
@@ -85,6 +85,7 @@ export function segmentModel(
   inputs: ReadonlyMap<string, TensorType>,
 ): Uint8Array {
   const { graph } = model;
+  const declared = new Map(graph.input.map((value) => [value.name, value]));
   const chosen = new Set(segment.nodes);
   const read = new Set([...segment.nodes.flatMap((index) => flow.uses(index)), ...segment.outputs]);
   const made = new Set(segment.nodes.flatMap((index) => flow.makes(index)));
@@ -95,7 +96,7 @@ export function segmentModel(
     node: flow.nodes.filter((_, index) => chosen.has(index)),
     initializer,
     valueInfo,
-    input: Array.from(inputs, ([name, type]) => typedValue(name, type)),
+    input: Array.from(inputs, ([name, type]) => declared.get(name) ?? typedValue(name, type)),
     output: segment.outputs.map((name) => create(ValueInfoProtoSchema, { name })),
   });
   const sparse = graph.$unknown?.filter(({ no }) => no === SPARSE_INITIALIZER);

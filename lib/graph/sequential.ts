@@ -2,6 +2,7 @@
 import { ArgumentError, DisposedError, FormatError, expected } from "../errors.js";
 import type { OnnxModel } from "../formats/onnx/index.js";
 import { throwIfAborted } from "../io/fs-errors.js";
+import { untilAborted } from "./abort.js";
 import {
   inBatch,
   sessionOptions,
@@ -238,14 +239,20 @@ async function readBatches(
   }
   const inputs = modelInputs(model).filter(({ name }) => needed.has(name));
   const batches: Batch[] = [];
-  for await (const feeds of samples) {
-    throwIfAborted(fn, signal);
-    const batch: Batch = new Map();
-    for (const { name, type } of inputs) {
-      const given = feeds[name];
-      if (given && type) batch.set(name, { type, dims: given.dims, data: given.data.slice() });
+  const iterator = samples[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const step = await untilAborted(fn, iterator.next(), signal);
+      if (step.done === true) break;
+      const batch: Batch = new Map();
+      for (const { name, type } of inputs) {
+        const given = step.value[name];
+        if (given && type) batch.set(name, { type, dims: given.dims, data: given.data.slice() });
+      }
+      batches.push(batch);
     }
-    batches.push(batch);
+  } finally {
+    void iterator.return?.().catch(() => undefined);
   }
   if (batches.length === 0)
     throw new ArgumentError(expected(fn, "at least one batch", "samples", 0));
