@@ -10,6 +10,8 @@ import { LINE_HEIGHT, type LineImage } from "./render.js";
 export interface SheetModel {
   readonly key: string;
   readonly title: string;
+  /** Whether its readings are shown, beside its scores. */
+  readonly shown: boolean;
 }
 
 /** The style that `readingSection` needs. */
@@ -32,6 +34,7 @@ export function readingSection(
   lines: readonly LineReadings[],
   lineCount: number,
 ): Html {
+  const shown = models.filter((model) => model.shown);
   return html`<h2>Does it still read?</h2>
     <p>
       ${lineCount} lines of Moby Dick, drawn as a poor photocopy, none of them seen while
@@ -45,7 +48,7 @@ export function readingSection(
       <del class="missing">struck through</del>.
     </p>
     <ol class="readings">
-      ${lines.map((line) => lineItem(models, line))}
+      ${lines.map((line) => lineItem(shown, line))}
     </ol>`;
 }
 

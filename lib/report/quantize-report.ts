@@ -28,7 +28,7 @@ export interface QuantizeReportLayer {
   /** `tr(D H D^T) / tr(W H W^T)` of the chosen method, and of round-to-nearest on the same grid. */
   readonly relativeError?: number | undefined;
   readonly rtnRelativeError?: number | undefined;
-  /** What was added to the diagonal of the Gram matrix, absolute. */
+  /** What was added to the diagonal of the Gram matrix, as a fraction of its mean. */
   readonly damping?: number | undefined;
   /** Factorizations tried; 1 when the first succeeded. */
   readonly attempts?: number | undefined;
