@@ -72,7 +72,9 @@ export async function captureInputs(
     const tensors = new Map(Object.entries(made));
     for (const { inputName } of groups) {
       const [given, type] = [feeds[inputName], inputs.get(inputName)?.type];
-      if (given && type) tensors.set(inputName, { ...given, type });
+      // A copy: the next sample may be made in the same array meanwhile.
+      if (given && type)
+        tensors.set(inputName, { type, dims: given.dims, data: given.data.slice() });
     }
     return tensors;
   };
@@ -99,9 +101,7 @@ export async function captureInputs(
     );
   } finally {
     void iterator.return?.().catch(() => undefined);
-    const closing = session?.close();
-    // After an abort the last batch may still be under way; it ends on its own.
-    if (signal?.aborted !== true) await closing;
+    await session?.close();
   }
 }
 
@@ -119,7 +119,6 @@ function openFor(
   );
   return GraphSession.open(segmentModel(model, flow, { nodes, outputs }, new Map(types)), {
     ...sessionOptions(model, options),
-    transfer: true,
     signal: options.signal,
   });
 }

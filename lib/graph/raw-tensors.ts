@@ -1,4 +1,4 @@
-/** Tensors on their way between this thread and the one that runs the graph. */
+/** Tensors on their way between this process and the one that runs the graph. */
 import { DTypeError, ShapeError, expected } from "../errors.js";
 import {
   ELEMENT_ARRAYS,
@@ -8,19 +8,17 @@ import {
   type HostTensor,
   type TypedHostTensor,
 } from "./element-types.js";
-import type { RawTensor, ValueInfo } from "./session-worker.js";
+import type { TensorHeader, ValueInfo } from "./session-child.js";
 
 /**
- * Checks one feed against what the model says of its input, and makes it ready to travel.
- * `give`: the array's own buffer travels; otherwise a copy does.
+ * Checks one feed against what the model says of its input; gives what is sent, with the bytes as a view.
  * Errors: DTypeError, ShapeError.
  */
 export function rawFeed(
   fn: string,
   input: ValueInfo,
   tensor: HostTensor,
-  options: { give: boolean },
-): RawTensor {
+): { header: TensorHeader; bytes: Uint8Array } {
   const { data, dims } = tensor;
   const name = `input ${JSON.stringify(input.name)}`;
   if (!isElementType(input.type)) {
@@ -39,38 +37,24 @@ export function rawFeed(
   if (elementCount(dims) !== data.length) {
     throw new ShapeError(expected(fn, `${elementCount(dims)} values for its dims`, name, data));
   }
-  return { type: input.type, dims: [...dims], buffer: giveBuffer(data, options.give) };
+  return {
+    header: { name: input.name, type: input.type, dims: [...dims] },
+    bytes: bytesOf(data),
+  };
 }
 
-/** Puts a lent buffer back under the feed it came from. */
-export function restoreFeed(
-  tensor: HostTensor | undefined,
-  raw: RawTensor | undefined,
-  buffer: ArrayBuffer | undefined,
-): void {
-  if (tensor && buffer && isElementType(raw?.type)) {
-    tensor.data = new ELEMENT_ARRAYS[raw.type](buffer);
-  }
-}
-
-export function toHost(fn: string, name: string, tensor: RawTensor): TypedHostTensor {
-  const { type, dims, buffer } = tensor;
+/** An array over the bytes that came. */
+export function toHost(fn: string, header: TensorHeader, buffer: ArrayBuffer): TypedHostTensor {
+  const { name, type, dims } = header;
   if (!isElementType(type)) {
     throw new DTypeError(`${fn}: output ${JSON.stringify(name)} has element type ${type}`);
   }
   return { type, dims, data: new ELEMENT_ARRAYS[type](buffer) };
 }
 
-/** Whether nothing else can be in the array's buffer, so that it can be given away. */
-export function ownsWholeBuffer(data: ArrayBufferView): boolean {
+/** The bytes of an array; a pipe takes no shared memory, so that is copied. */
+export function bytesOf(data: ArrayBufferView): Uint8Array {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   const shared = Object.prototype.toString.call(data.buffer) === "[object SharedArrayBuffer]";
-  return !shared && data.byteLength === data.buffer.byteLength;
-}
-
-/** The buffer itself when it may be given away and is owned whole, otherwise a copy of just these bytes. */
-export function giveBuffer(data: ArrayBufferView, give: boolean): ArrayBuffer {
-  if (give && ownsWholeBuffer(data)) return data.buffer as ArrayBuffer;
-  const copy = new ArrayBuffer(data.byteLength);
-  new Uint8Array(copy).set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  return copy;
+  return shared ? bytes.slice() : bytes;
 }

@@ -50,7 +50,7 @@ export class SequentialRunner<L extends CalibratedLayer = CalibratedLayer> {
   #state: "ready" | "busy" | "closed" = "ready";
 
   /**
-   * Reads all samples (the runner keeps copies of the inputs that matter) and starts the thread.
+   * Reads all samples (the runner keeps copies of the inputs that matter) and starts onnxruntime.
    * `layers` in the order of `findLayers`.
    * Errors: ArgumentError without layers or samples; what `samples` throws; BindingError; code ABORTED.
    */
@@ -132,14 +132,11 @@ export class SequentialRunner<L extends CalibratedLayer = CalibratedLayer> {
       this.#state = "ready";
       return group;
     } finally {
-      if (this.#state === "busy") {
-        const closing = this.close();
-        if (signal?.aborted !== true) await closing;
-      }
+      if (this.#state === "busy") await this.close();
     }
   }
 
-  /** Drops all tensors and ends the thread. */
+  /** Drops all tensors and ends onnxruntime. */
   async close(): Promise<void> {
     this.#state = "closed";
     this.#batches.length = 0;
@@ -193,7 +190,6 @@ export class SequentialRunner<L extends CalibratedLayer = CalibratedLayer> {
     return GraphSession.open(segmentModel(model, flow, segment, types), {
       ...sessionOptions(model, this.#options),
       host: this.#host,
-      transfer: true,
       signal,
     });
   }
@@ -212,7 +208,7 @@ async function step(
       return tensor ? [[name, tensor]] : [];
     }),
   ) as Record<string, TypedHostTensor>;
-  const made = session ? await session.run(feeds, { lend: true, signal }) : {};
+  const made = session ? await session.run(feeds, { signal }) : {};
   for (const [name, tensor] of Object.entries(made)) batch.set(name, tensor);
   const activation = batch.get(target);
   if (activation === undefined) {

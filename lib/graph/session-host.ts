@@ -1,55 +1,58 @@
-import { Worker } from "node:worker_threads";
+import { spawn, type ChildProcess } from "node:child_process";
+import type { Socket } from "node:net";
 import { BindingError, DeviceError, DisposedError, OsculateError } from "../errors.js";
 import { throwIfAborted } from "../io/fs-errors.js";
 import { untilAborted } from "./abort.js";
+import { frameParts, FrameReader } from "./frames.js";
 import { findOnnxRuntime } from "./onnxruntime.js";
 import {
-  sessionWorkerSource,
-  type OpenAnswer,
-  type RunAnswer,
-  type WorkerMessage,
-  type WorkerReply,
-  type WorkerRequest,
-} from "./session-worker.js";
+  sessionChildSource,
+  type ChildReply,
+  type ChildRequest,
+  type ReplyHeader,
+} from "./session-child.js";
 
-type Answer<R extends WorkerRequest> = R extends { op: "open" }
-  ? OpenAnswer
-  : R extends { op: "run" }
-    ? RunAnswer
-    : undefined;
-
-interface Pending {
-  resolve(value: OpenAnswer | RunAnswer | undefined): void;
-  reject(error: Error): void;
-  /** Takes lent buffers back. */
-  settle?: ((lent: Record<string, ArrayBuffer | undefined>) => void) | undefined;
-  failed: (message: string) => Error;
-}
+/** A reply with the bytes of its tensors, in their order. */
+export type Answer = ChildReply & { buffers: ArrayBuffer[] };
 
 export interface CallOptions {
   /** Who asks: the first word of an error's message. */
   fn: string;
   /** Makes the error for a request that onnxruntime refused. */
   failed: (message: string) => Error;
-  transfer?: ArrayBuffer[];
+  /** Sent with the request, as they are: they must not change before the answer is there. */
+  buffers?: readonly Uint8Array[];
   signal?: AbortSignal | undefined;
-  /** Called with the lent buffers when they come home, before the promise settles. */
-  settle?: (lent: Record<string, ArrayBuffer | undefined>) => void;
 }
 
+interface Pending {
+  resolve(answer: Answer): void;
+  reject(error: Error): void;
+  failed: (message: string) => Error;
+}
+
+/** Children that have not ended; a process that exits takes them along. */
+const running = new Set<ChildProcess>();
+let watching = false;
+
 /**
- * One worker thread with onnxruntime-node in it, and the sessions that live there.
+ * One child process with onnxruntime-node in it, and the sessions that live there.
  *
- * onnxruntime's `run` computes inside the call although it returns a promise; on its own thread it
- * cannot hold up the event loop. Requests are answered in order. An idle host does not keep the
- * process alive. Starting one costs some 50 ms, so that jobs with many short sessions share one.
+ * A process and not a thread: onnxruntime's `run` computes inside the call, so it has to be elsewhere
+ * for the event loop's sake; and its addon aborts the whole process when the thread that it computes in
+ * is terminated, or when that process exits meanwhile. What goes wrong there stays there, and memory
+ * comes back with the end of the child. Requests are answered in order. An idle host does not keep the
+ * process alive. Starting one costs some 100 ms, so that jobs with many short sessions share one.
  */
 export class SessionHost {
-  readonly #worker: Worker;
+  readonly #child: ChildProcess;
+  readonly #input: Socket;
   readonly #pending = new Map<number, Pending>();
-  readonly #exited: Promise<void>;
+  readonly #ended: Promise<void>;
   #nextId = 0;
   #nextSession = 0;
+  /** Requests that were sent and not answered, those that nobody waits for any more included. */
+  #unanswered = 0;
   #closing = false;
   #death: Error | undefined;
 
@@ -62,34 +65,39 @@ export class SessionHost {
   }
 
   private constructor(runtime: string) {
-    // No execArgv: a loader that the main thread needs would only slow this thread's start.
-    this.#worker = new Worker(sessionWorkerSource, {
-      eval: true,
-      execArgv: [],
-      name: "osculate-onnxruntime",
-      workerData: { runtime },
+    const child = spawn(process.execPath, ["-e", sessionChildSource, runtime], {
+      stdio: ["pipe", "ignore", "pipe", "pipe"],
+      env: childEnvironment(),
     });
-    this.#worker.unref();
-    this.#worker.on("message", (reply: WorkerReply) => {
-      this.#settle(reply);
+    this.#child = child;
+    const [input, , errors, output] = child.stdio as unknown as Socket[];
+    if (input === undefined || errors === undefined || output === undefined) {
+      throw new OsculateError("INTERNAL", "SessionHost.start: the child process has no pipes");
+    }
+    this.#input = input;
+    const reader = new FrameReader((header, buffers) => {
+      this.#settle(header as ReplyHeader, buffers);
     });
-    this.#worker.on("error", (error) => {
-      this.#fail(
-        new OsculateError("INTERNAL", `the onnxruntime thread failed: ${error.message}`, {
-          cause: error,
-        }),
-      );
+    output.on("data", (chunk: Uint8Array) => {
+      reader.push(chunk);
     });
-    this.#exited = new Promise((resolve) => {
-      this.#worker.once("exit", (code) => {
-        this.#fail(
-          this.#closing
-            ? new DisposedError("the onnxruntime session was closed while a call was waiting")
-            : new OsculateError("INTERNAL", `the onnxruntime thread ended with exit code ${code}`),
-        );
+    let said = "";
+    errors.on("data", (chunk: Buffer) => {
+      said = (said + chunk.toString()).slice(-2000);
+    });
+    for (const pipe of [input, output, errors]) pipe.on("error", () => undefined); // seen as the end
+    this.#ended = new Promise((resolve) => {
+      child.once("error", (cause) => {
+        this.#fail(new OsculateError("INTERNAL", `onnxruntime: ${cause.message}`, { cause }));
+        resolve();
+      });
+      child.once("close", (code, signal) => {
+        this.#fail(this.#closing ? closedError() : endedError(code, signal, said));
         resolve();
       });
     });
+    track(child);
+    this.#hold();
   }
 
   newSession(): number {
@@ -99,55 +107,55 @@ export class SessionHost {
   /**
    * Sends one request and waits for its answer.
    * Errors: what `options.failed` makes, BindingError (onnxruntime does not load), DeviceError
-   * OUT_OF_MEMORY, code ABORTED, DisposedError after `close`, code INTERNAL when the thread dies.
-   * After an abort the thread still finishes the request; the answer is dropped, lent buffers with it.
+   * OUT_OF_MEMORY, code ABORTED, DisposedError after `close`, code INTERNAL when the process dies.
+   * After an abort the request is still worked on; its answer is dropped.
    */
-  async call<R extends WorkerRequest>(request: R, options: CallOptions): Promise<Answer<R>> {
-    const { fn, signal } = options;
+  async call(request: ChildRequest, options: CallOptions): Promise<Answer> {
+    const { fn, signal, failed } = options;
     throwIfAborted(fn, signal);
     if (this.#closing) throw new DisposedError(`${fn}: expected an open session but it was closed`);
     if (this.#death) throw this.#death;
     const id = this.#nextId++;
-    const { settle, failed } = options;
-    const answer = new Promise<Answer<R>>((resolve, reject) => {
-      this.#pending.set(id, { resolve: resolve as Pending["resolve"], reject, settle, failed });
-      this.#worker.ref();
-      this.#post({ id, request }, options.transfer);
+    const answer = new Promise<Answer>((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject, failed });
     });
+    this.#unanswered++;
+    this.#input.cork();
+    for (const part of frameParts({ id, ...request }, options.buffers ?? [])) {
+      this.#input.write(part);
+    }
+    this.#input.uncork();
+    this.#hold();
     try {
       return await untilAborted(fn, answer, signal);
     } finally {
-      this.#forget(id);
+      this.#pending.delete(id);
+      this.#hold();
     }
   }
 
-  /** Ends the thread and frees its sessions; waits for a computation that is under way. */
+  /** Ends the process and its sessions. What is waited for is answered first, nothing else. */
   async close(): Promise<void> {
-    if (!this.#closing && this.#death === undefined) {
-      this.#post({ id: -1, request: { op: "stop" } });
-    }
     this.#closing = true;
-    this.#worker.ref();
-    await this.#exited;
+    await new Promise((done) => setImmediate(done)); // calls that were aborted just now leave first
+    if (this.#unanswered > this.#pending.size) this.#child.kill("SIGKILL");
+    else this.#input.end();
+    this.#hold();
+    await this.#ended;
   }
 
-  #post(message: WorkerMessage, transfer: ArrayBuffer[] = []): void {
-    this.#worker.postMessage(message, transfer);
-  }
-
-  #settle(reply: WorkerReply): void {
+  #settle(reply: ReplyHeader, buffers: ArrayBuffer[]): void {
+    this.#unanswered--;
     const pending = this.#pending.get(reply.id);
     if (pending === undefined) return;
-    if (reply.lent) pending.settle?.(reply.lent);
     if (reply.failure === undefined) {
-      pending.resolve(reply.value);
+      pending.resolve({ ...reply, buffers });
       return;
     }
     const { stage, message } = reply.failure;
     if (stage === "load") {
-      pending.reject(
-        new BindingError(`onnxruntime-node is installed but does not load: ${message}`),
-      );
+      const text = `onnxruntime-node is installed but does not load: ${message}`;
+      pending.reject(new BindingError(text));
     } else if (/bad_alloc|failed to allocate|out of memory/i.test(message)) {
       pending.reject(new DeviceError("OUT_OF_MEMORY", `onnxruntime ran out of memory: ${message}`));
     } else {
@@ -160,8 +168,46 @@ export class SessionHost {
     for (const pending of this.#pending.values()) pending.reject(error);
   }
 
-  #forget(id: number): void {
-    this.#pending.delete(id);
-    if (this.#pending.size === 0 && !this.#closing) this.#worker.unref();
+  /** Keeps this process alive exactly while somebody waits. */
+  #hold(): void {
+    const waiting = this.#pending.size > 0 || this.#closing;
+    for (const handle of [this.#child, ...(this.#child.stdio as unknown as (Socket | null)[])]) {
+      if (waiting) handle?.ref();
+      else handle?.unref();
+    }
   }
+}
+
+/** Ours, without what is meant for this process alone. */
+function childEnvironment(): NodeJS.ProcessEnv {
+  const own = /^(NODE_OPTIONS|NODE_CHANNEL_FD|NODE_CHANNEL_SERIALIZATION_MODE)$/;
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !own.test(name)));
+}
+
+function track(child: ChildProcess): void {
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  if (watching) return;
+  watching = true;
+  process.once("exit", () => {
+    for (const other of running) other.kill("SIGKILL");
+  });
+}
+
+function closedError(): Error {
+  return new DisposedError("the onnxruntime session was closed while a call was waiting");
+}
+
+function endedError(code: number | null, signal: string | null, said: string): Error {
+  if (signal === "SIGKILL") {
+    const text = "the onnxruntime process was killed, most likely because memory ran out";
+    return new DeviceError("OUT_OF_MEMORY", text);
+  }
+  const how = signal === null ? `with exit code ${code ?? "unknown"}` : `by ${signal}`;
+  const last = said.trim();
+  return new OsculateError(
+    "INTERNAL",
+    `the onnxruntime process ended ${how}${last === "" ? "" : `: ${last}`}`,
+    { details: { exitCode: code, signal } },
+  );
 }

@@ -1,9 +1,10 @@
 import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
 import { ArgumentError, DisposedError, FormatError, expected } from "../errors.js";
 import type { Feeds, TypedHostTensor } from "./element-types.js";
-import { giveBuffer, ownsWholeBuffer, rawFeed, restoreFeed, toHost } from "./raw-tensors.js";
+import { bytesOf, rawFeed, toHost } from "./raw-tensors.js";
 import { SessionHost } from "./session-host.js";
-import type { RawTensor, ValueInfo } from "./session-worker.js";
+import type { TensorHeader, ValueInfo } from "./session-child.js";
 
 export type { ElementType, Feeds, HostTensor, TypedHostTensor } from "./element-types.js";
 
@@ -17,31 +18,25 @@ export interface SessionOptions {
   optimization?: "disabled" | "basic" | "extended" | "all";
   /** Where a model given as bytes keeps its external data. Default: nowhere; a path brings its own folder. */
   externalDataFolder?: string;
-  /** Shares a thread with other sessions; the caller closes it. Default: a thread of its own. */
+  /** Shares a process with other sessions; the caller closes it. Default: a process of its own. */
   host?: SessionHost;
-  /** The model's bytes are given away: no copy is made, the array is empty afterwards. Default false. */
-  transfer?: boolean;
   signal?: AbortSignal | undefined;
 }
 
 export interface RunOptions {
   /** Names of the outputs to compute. Default: all. */
   outputs?: readonly string[];
-  /**
-   * Lends the feeds' memory to the session instead of copying it: the arrays cannot be used while it
-   * runs, and `feeds[name].data` is a new array over the same memory afterwards. An array that is a
-   * part of a larger buffer is copied all the same; after an abort lent memory is lost. Default false.
-   */
-  lend?: boolean;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * A loaded ONNX model that onnxruntime-node (an optional peer) runs on the CPU, in a worker thread.
+ * A loaded ONNX model that onnxruntime-node (an optional peer) runs on the CPU, in a child process (see
+ * `SessionHost` for why), so that the event loop is never held up.
  *
  * Operators run one after the other and waiting threads block instead of spinning, so that a result
  * depends only on the model, the feeds and the number of threads, and a busy machine stays usable.
- * Calls are answered in order. Not closing a session leaks its memory but never keeps a process alive.
+ * Calls are answered in order. A session that nobody closes never keeps this process alive, and ends
+ * with it.
  */
 export class GraphSession {
   readonly inputs: readonly ValueInfo[];
@@ -67,13 +62,13 @@ export class GraphSession {
     }
     const host = options.host ?? SessionHost.start({ fn });
     const id = host.newSession();
-    const bytes = typeof model === "string" ? model : giveBuffer(model, options.transfer === true);
+    const path = typeof model === "string" ? { path: resolve(model) } : {};
     try {
       const answer = await host.call(
-        { op: "open", session: id, model: bytes, options: runtimeOptions(options, threads) },
+        { op: "open", session: id, ...path, options: runtimeOptions(options, threads) },
         {
           fn,
-          transfer: typeof bytes === "string" ? [] : [bytes],
+          buffers: typeof model === "string" ? [] : [bytesOf(model)],
           signal: options.signal,
           failed: (message) =>
             new FormatError(`${fn}: onnxruntime refuses the model: ${message}`, {
@@ -81,7 +76,7 @@ export class GraphSession {
             }),
         },
       );
-      return new GraphSession(host, options.host === undefined, id, answer.inputs, answer.outputs);
+      return new GraphSession(host, { ...options, id }, answer.inputs ?? [], answer.outputs ?? []);
     } catch (error) {
       // An aborted open may still succeed in the background.
       if (options.host === undefined) void host.close();
@@ -92,14 +87,13 @@ export class GraphSession {
 
   private constructor(
     host: SessionHost,
-    ownsHost: boolean,
-    id: number,
+    options: SessionOptions & { id: number },
     inputs: ValueInfo[],
     outputs: ValueInfo[],
   ) {
     this.#host = host;
-    this.#ownsHost = ownsHost;
-    this.#id = id;
+    this.#ownsHost = options.host === undefined;
+    this.#id = options.id;
     this.inputs = inputs;
     this.outputs = outputs;
   }
@@ -113,10 +107,11 @@ export class GraphSession {
   }
 
   /**
-   * Computes outputs from one batch. Feeds are copied unless lent; the returned arrays belong to the caller.
+   * Computes outputs from one batch. The arrays of the feeds must not change before the promise settles;
+   * the returned ones belong to the caller.
    * Errors: ArgumentError (a missing or unknown name; onnxruntime's own message when a node fails),
    * DTypeError, ShapeError (feeds that do not fit the inputs), DeviceError OUT_OF_MEMORY, DisposedError,
-   * code ABORTED (at once; the thread finishes the batch in the background).
+   * code ABORTED (at once; the batch is finished in the background, or ended by `close`).
    */
   async run(feeds: Feeds, options: RunOptions = {}): Promise<Record<string, TypedHostTensor>> {
     const fn = "GraphSession.run";
@@ -128,39 +123,33 @@ export class GraphSession {
         );
       }
     }
-    const raw: Record<string, RawTensor> = {};
-    const lent: string[] = [];
-    for (const input of this.inputs) {
+    const given = this.inputs.map((input) => {
       const tensor = feeds[input.name];
-      if (tensor === undefined) {
-        throw new ArgumentError(
-          expected(fn, "a tensor", `input ${JSON.stringify(input.name)}`, tensor),
-        );
-      }
-      const lend = options.lend === true && ownsWholeBuffer(tensor.data);
-      if (lend) lent.push(input.name);
-      raw[input.name] = rawFeed(fn, input, tensor, { give: lend });
-    }
-    const outputs = options.outputs && [...options.outputs];
+      if (tensor !== undefined) return rawFeed(fn, input, tensor);
+      throw new ArgumentError(
+        expected(fn, "a tensor", `input ${JSON.stringify(input.name)}`, tensor),
+      );
+    });
+    const headers: TensorHeader[] = given.map(({ header }) => header);
+    const outputs = options.outputs === undefined ? {} : { outputs: [...options.outputs] };
     const answer = await this.#host.call(
-      { op: "run", session: this.#id, feeds: raw, outputs, lent },
+      { op: "run", session: this.#id, feeds: headers, ...outputs },
       {
         fn,
-        transfer: Object.values(raw).map((tensor) => tensor.buffer),
+        buffers: given.map(({ bytes }) => bytes),
         signal: options.signal,
         failed: (message) =>
           new ArgumentError(`${fn}: onnxruntime failed: ${message}`, {
             details: { reason: message },
           }),
-        settle: (home) => {
-          for (const [name, buffer] of Object.entries(home))
-            restoreFeed(feeds[name], raw[name], buffer);
-        },
       },
     );
-    return Object.fromEntries(
-      Object.entries(answer.tensors).map(([name, tensor]) => [name, toHost(fn, name, tensor)]),
-    );
+    const made: Record<string, TypedHostTensor> = {};
+    for (const [index, header] of (answer.tensors ?? []).entries()) {
+      const buffer = answer.buffers[index];
+      if (buffer) made[header.name] = toHost(fn, header, buffer);
+    }
+    return made;
   }
 
   /** Frees the session; calls that still wait are answered first. Safe to call twice. */

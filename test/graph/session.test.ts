@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -67,26 +68,19 @@ test("an input that is a part of a larger buffer is fed alone", async () => {
   });
 });
 
-test("lent feeds come home, also when the run fails", async () => {
-  const model = buildModelBytes({
-    nodes: [node("Reshape", ["x", "shape"], ["y"])],
-    inputs: [valueInfo("x", ["n"]), valueInfo("shape", ["m"], "int64")],
-    outputs: [valueInfo("y")],
+test("an input in shared memory", async () => {
+  const data = new Float32Array(new SharedArrayBuffer(8));
+  data.set([3, 4]);
+  await withSession(linear, async (session) => {
+    const { y } = await session.run({ x: { data, dims: [1, 2] } });
+    expect(Array.from(y!.data as Float32Array)).toEqual([3, 8, -11]);
   });
-  await withSession(model, async (session) => {
-    const feeds: Feeds = {
-      x: { data: Float32Array.of(1, 2, 3, 4), dims: [4] },
-      shape: { data: BigInt64Array.of(2n, 2n), dims: [2] },
-    };
-    const before = feeds["x"]!.data;
-    const { y } = await session.run(feeds, { lend: true });
-    expect(y!.dims).toEqual([2, 2]);
-    expect(before.length).toBe(0); // moved, not copied
-    expect(feeds["x"]!.data).toEqual(Float32Array.of(1, 2, 3, 4));
-    feeds["shape"]!.data = BigInt64Array.of(3n, 3n);
-    await expect(session.run(feeds, { lend: true })).rejects.toMatchObject({ code: "ARGUMENT" });
-    expect(feeds["x"]!.data).toEqual(Float32Array.of(1, 2, 3, 4));
-    expect(feeds["shape"]!.data).toEqual(BigInt64Array.of(3n, 3n));
+});
+
+test("an empty batch", async () => {
+  await withSession(linear, async (session) => {
+    const { y } = await session.run({ x: { data: new Float32Array(0), dims: [0, 2] } });
+    expect(y).toEqual({ type: "float32", dims: [0, 3], data: new Float32Array(0) });
   });
 });
 
@@ -251,7 +245,7 @@ test("sessions that share a host live and end apart", async () => {
   const host = SessionHost.start();
   const [a, b] = await Promise.all([
     GraphSession.open(linear, { ...options, host }),
-    GraphSession.open(linear.slice(), { ...options, host, transfer: true }),
+    GraphSession.open(linear, { ...options, host }),
   ]);
   await a.close();
   await expect(a.run(oneRow())).rejects.toMatchObject({ code: "DISPOSED" });
@@ -275,11 +269,16 @@ describe("a runtime that misbehaves", () => {
     rmSync(folder, { recursive: true });
   });
 
-  test("a thread that exits rejects what waits and what follows", async () => {
-    const host = fake("exits", `exports.InferenceSession = { create: () => process.exit(7) };`);
+  test("a process that exits rejects what waits and what follows", async () => {
+    const host = fake(
+      "exits",
+      `exports.InferenceSession = { create: () => { console.error("last words"); process.exit(7); } };`,
+    );
     const both = [GraphSession.open(linear, { host }), GraphSession.open(linear, { host })];
     for (const open of both) {
-      await expect(open).rejects.toThrow("the onnxruntime thread ended with exit code 7");
+      await expect(open).rejects.toThrow(
+        "the onnxruntime process ended with exit code 7: last words",
+      );
     }
     await expect(GraphSession.open(linear, { host })).rejects.toMatchObject({ code: "INTERNAL" });
     await host.close();
@@ -291,7 +290,7 @@ describe("a runtime that misbehaves", () => {
       `exports.InferenceSession = { create: () => new Promise(() => setImmediate(() => { throw new Error("boom"); })) };`,
     );
     await expect(GraphSession.open(linear, { host })).rejects.toThrow(
-      "the onnxruntime thread failed: boom",
+      /the onnxruntime process ended with exit code 1: [^]*boom/,
     );
     await host.close();
   });
@@ -299,6 +298,14 @@ describe("a runtime that misbehaves", () => {
   test("a package that does not load is a BindingError", async () => {
     const host = fake("broken", `throw new Error("libonnxruntime.so.1: cannot open");`);
     await expect(GraphSession.open(linear, { host })).rejects.toMatchObject({ code: "BINDING" });
+    await host.close();
+  });
+
+  test("a process that the system kills", async () => {
+    const host = fake("killed", `process.kill(process.pid, "SIGKILL");`);
+    await expect(GraphSession.open(linear, { host })).rejects.toMatchObject({
+      code: "OUT_OF_MEMORY",
+    });
     await host.close();
   });
 
@@ -319,4 +326,40 @@ test("a missing package names the command that installs it", () => {
   expect(() => findOnnxRuntime("GraphSession.open", "no-such-package-at-all")).toThrow(
     /npm install no-such-package-at-all@1\.30 --ignore-scripts[\s\S]*ONNXRUNTIME_NODE_INSTALL=skip/,
   );
+});
+
+// In a process of its own: without care the whole of it would be aborted by onnxruntime's addon.
+test("terminating the thread of a session, and exiting, while it computes", () => {
+  const folder = mkdtempSync(join(tmpdir(), "osculate-terminate-"));
+  writeFileSync(join(folder, "slow.onnx"), slowModel(512, 400));
+  const script = join(folder, "main.mjs");
+  const session = join(process.cwd(), "lib/graph/session.js");
+  writeFileSync(
+    script,
+    `import { isMainThread, parentPort, Worker } from "node:worker_threads";
+     import { GraphSession } from ${JSON.stringify(session)};
+     const open = () => GraphSession.open(${JSON.stringify(join(folder, "slow.onnx"))}, { threads: 1 });
+     const x = () => ({ x: { data: new Float32Array(512 * 512), dims: [512, 512] } });
+     if (isMainThread) {
+       const worker = new Worker(new URL(import.meta.url));
+       await new Promise((resolve) => worker.once("message", resolve));
+       console.log("terminated", await worker.terminate());
+       void (await open()).run(x());
+       setTimeout(() => { console.log("exits"); process.exit(5); }, 50);
+     } else {
+       void (await open()).run(x());
+       setTimeout(() => parentPort.postMessage("computes"), 50);
+     }`,
+  );
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ["--import", "./scripts/ts-node.mjs", script],
+    { encoding: "utf8", env: { ...process.env, TS_NODE_COMPILER_OPTIONS: '{"rootDir":"."}' } },
+  );
+  rmSync(folder, { recursive: true });
+  expect({ status, stdout, stderr }).toEqual({
+    status: 5,
+    stdout: "terminated 1\nexits\n",
+    stderr: "",
+  });
 });
