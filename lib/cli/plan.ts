@@ -56,7 +56,7 @@ export function treatment(row: PlanRow): string {
   return `${row.method} ${row.bits}b g${groupText(row.groupSize)} ${row.sym ? "sym" : "asym"}`;
 }
 
-/** Which rule decided, counted from 1 as in messages to people. */
+/** Which rule decided, as messages about recipes name it. */
 export function ruleText(row: PlanRow): string {
   return row.rule === undefined ? MISSING : `rules[${row.rule}]`;
 }

@@ -119,6 +119,7 @@ function terminalBar(): Bar {
       bar.update(at?.done ?? 0, { text: shorten(text, 48) });
     },
     stop: () => {
+      multi.update(); // lines that wait for the next redraw
       multi.stop();
     },
   };

@@ -1,13 +1,14 @@
 /** One line of text per layer, in columns that stay where they are. */
 import type { LayerRow } from "../compress/job-types.js";
-import { formatBytes, formatCount, formatError, formatSeconds } from "../report/format.js";
+import { formatBytes, formatCount, formatError, formatSeconds, MISSING } from "../report/format.js";
 import { pad, printable, shorten, textWidth } from "../report/table.js";
 
 /** Longest layer name before its middle is left out. */
 const NAME_WIDTH = 36;
 
-/** `120x360`, or `60x1x5x5` style for convolutions: rows x columns of a group, and the groups. */
+/** `360x120`: rows x columns; `480x25/480` for a convolution of 480 groups. */
 export function shapeText(layer: { rows: number; columns: number; groups: number }): string {
+  if (layer.rows === 0) return MISSING; // a weight that is not stored
   const shape = `${layer.rows}x${layer.columns}`;
   return layer.groups > 1 ? `${shape}/${layer.groups}` : shape;
 }

@@ -89,7 +89,9 @@ function summaryEntry(summary: LayerSummary): Record<string, unknown> {
     weight_error: summary.weightError,
     damping: summary.damping,
     damp_percent_used: summary.dampPercent,
-    attempts: summary.attempts,
+    attempts: summary.attempts.map(({ dampPercent, precision, failedMinor }) =>
+      without({ damp_percent: dampPercent, precision, failed_minor: failedMinor }),
+    ),
     dead_columns: summary.deadColumns,
     tokens: summary.tokens,
     warnings: summary.warnings,

@@ -121,8 +121,9 @@ class Progress {
   }
 
   #eta(): number | undefined {
-    if (this.#costDone === 0) return this.#costLeft > 0 ? undefined : 0;
-    return Math.max(0, (this.#costLeft / this.#costDone) * this.#seconds);
+    if (this.#costLeft < 1) return 0; // less than an operation: rounding of the sums
+    if (this.#costDone === 0) return undefined;
+    return (this.#costLeft / this.#costDone) * this.#seconds;
   }
 }
 

@@ -14,6 +14,7 @@ import {
   manifestPath,
   partialPath,
   removeFolder,
+  syncFolder,
   toIoError,
   writeWhole,
 } from "../io/index.js";
@@ -94,14 +95,15 @@ export class JobState {
   readonly journal: Journal;
   /** Threads of the calibration runtime: those the job began with. */
   readonly threads: number;
-  readonly #folder: string;
+  /** OUT.partial. */
+  readonly folder: string;
   readonly #lock: Lock;
 
   private constructor(output: string, folder: string, lock: Lock, journal: Journal) {
     this.output = output;
     this.journal = journal;
     this.threads = (journal.info as Info).threads;
-    this.#folder = folder;
+    this.folder = folder;
     this.#lock = lock;
   }
 
@@ -164,7 +166,7 @@ export class JobState {
 
   /** Where outputs are written before they are moved into place. */
   get staging(): string {
-    return join(this.#folder, "output");
+    return join(this.folder, "output");
   }
 
   /** @throws LockedError when another process took the folder over. */
@@ -174,8 +176,8 @@ export class JobState {
 
   /**
    * Move the staged files and the manifest into place and remove the folder. Data first and manifest
-   * last: a manifest never stands beside files that are not its own. A crash in between is mended by
-   * a resumed run.
+   * last: a manifest never stands beside files that are not its own. A crash between two renames is
+   * mended by a resumed run.
    */
   async commit(files: {
     readonly model: string;
@@ -183,21 +185,25 @@ export class JobState {
     readonly manifest: string;
   }): Promise<void> {
     await this.check();
-    await this.journal.setNote("commit", true);
     const target = outputFiles(this.output);
+    // All bytes are on disk before the first rename: a full disk is noticed while nothing has changed.
+    const manifest = join(this.staging, "manifest.json");
+    await writeWhole(manifest, files.manifest);
+    await this.journal.setNote("commit", true);
     try {
       await fs.rm(target.manifest, { force: true });
       if (files.data === undefined) await fs.rm(target.data, { force: true });
       else await fs.rename(files.data, target.data);
       await fs.rename(files.model, target.model);
+      await fs.rename(manifest, target.manifest);
+      await syncFolder(dirname(target.manifest));
     } catch (cause) {
       throw toIoError("quantizeOnnx", "write", target.model, cause);
     }
-    await writeWhole(target.manifest, files.manifest, { staging: this.#folder });
     await this.journal.close();
     // Gone in one step: nobody can find a folder that is half removed.
-    const trash = join(dirname(this.#folder), `.${basename(this.#folder)}.${randomUUID()}`);
-    await fs.rename(this.#folder, trash);
+    const trash = join(dirname(this.folder), `.${basename(this.folder)}.${randomUUID()}`);
+    await fs.rename(this.folder, trash);
     await this.#lock.release();
     await removeFolder(trash);
   }
@@ -208,7 +214,7 @@ export class JobState {
     const worthKeeping = this.journal.keys.length > 0;
     try {
       if (worthKeeping) await fs.rm(this.staging, { recursive: true, force: true });
-      else await fs.rm(this.#folder, { recursive: true, force: true });
+      else await fs.rm(this.folder, { recursive: true, force: true });
     } catch {
       // A failed tidying must not hide why the job failed.
     }

@@ -55,16 +55,24 @@ const FN = "quantizeOnnx";
  */
 export async function quantizeOnnx(options: QuantizeOnnxOptions): Promise<QuantizeOnnxResult> {
   const { signal } = options;
+  const left = { layers: 0, folder: "" };
   try {
-    return await run(options);
+    return await run(options, left);
   } catch (cause) {
     if (signal?.aborted !== true) throw cause;
-    if (cause instanceof OsculateError && cause.code === "ABORTED") throw cause;
-    throw new OsculateError("ABORTED", `${FN}: aborted`, { cause });
+    const kept =
+      left.layers === 0
+        ? "nothing was written"
+        : `${left.layers} finished layers are kept in ${left.folder}; resume (--resume) goes on with them`;
+    throw new OsculateError("ABORTED", `${FN}: aborted; ${kept}`, { cause, details: left });
   }
 }
 
-async function run(options: QuantizeOnnxOptions): Promise<QuantizeOnnxResult> {
+/** `left`: filled with what an interrupted run leaves behind. */
+async function run(
+  options: QuantizeOnnxOptions,
+  left: { layers: number; folder: string },
+): Promise<QuantizeOnnxResult> {
   const start = performance.now();
   memoryStats({ resetPeak: true });
   const { calibration, signal, strict = false, fallback = "error", report = "sampled" } = options;
@@ -111,7 +119,7 @@ async function run(options: QuantizeOnnxOptions): Promise<QuantizeOnnxResult> {
       kept: assignments.length - chosen.length,
       parameters: sumOf(chosen, ({ layer }) => layer.parameters),
     });
-    for (const message of planWarnings(prepared, options)) emit({ type: "warning", message });
+    for (const message of planWarnings(prepared)) emit({ type: "warning", message });
     const samples =
       calibration === undefined
         ? undefined
@@ -190,7 +198,11 @@ async function run(options: QuantizeOnnxOptions): Promise<QuantizeOnnxResult> {
       },
     };
   } finally {
-    if (!committed) await state.close();
+    if (!committed) {
+      left.layers = state.journal.keys.length;
+      left.folder = state.folder;
+      await state.close();
+    }
   }
 }
 
@@ -278,7 +290,7 @@ async function checkWeights(
   }
 }
 
-function planWarnings({ chosen }: Prepared, { calibration }: QuantizeOnnxOptions): string[] {
+function planWarnings({ chosen }: Prepared): string[] {
   const warnings: string[] = [];
   const widened = chosen.filter(({ options }) => options.bits < 4);
   if (widened.length > 0) {
@@ -291,9 +303,6 @@ function planWarnings({ chosen }: Prepared, { calibration }: QuantizeOnnxOptions
     warnings.push(
       `${shared.length} layers share weights, such as ${shared[0]?.layer.name ?? ""}; each gets codes of its own unless its inputs are the same`,
     );
-  }
-  if (calibration === undefined) {
-    warnings.push("without calibration data the error of the layers on real inputs is not known");
   }
   return warnings;
 }

@@ -22,7 +22,7 @@ const BUCKETS = 64;
 /** Of a convolution with many groups only so many columns are looked at, in whole groups. */
 const MAX_GROUPED_COLUMNS = 512;
 /** Damping of the factorization behind `S`: far below what a quantizer adds, enough for a singular H. */
-const DAMPINGS = [1e-5, 1e-3];
+const DAMPINGS = [1e-6, 1e-4, 1e-2];
 
 /** As in the manifest. */
 export interface LayerCheck {

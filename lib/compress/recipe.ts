@@ -175,7 +175,7 @@ export function applyRecipe<
     const chosen = rule === undefined ? undefined : recipe.rules[rule];
     const options = chosen === undefined ? base : withOptions(base, chosen);
     const skip =
-      chosen?.skip === true ? `rule ${(rule ?? 0) + 1} of the recipe skips it` : layer.skipReason;
+      chosen?.skip === true ? `skipped by rules[${rule ?? 0}] of the recipe` : layer.skipReason;
     return { layer, rule, options, ...(skip === undefined ? {} : { skip }) };
   });
   recipe.rules.forEach((rule, i) => {

@@ -7,7 +7,7 @@ import { kindOf, readManifest, resolveManifestFile, sha256File } from "../io/ind
 import type { JobManifest, ManifestLayer, QuantizedManifestLayer } from "./job-manifest.js";
 import { recomputeError, weightDigest } from "./layer-check.js";
 import { relativeSquares } from "./layer-parts.js";
-import { WeightReader, type WrittenLayer } from "./read-back.js";
+import { WeightReader } from "./read-back.js";
 
 export interface VerifyOptions {
   /** Path of the output; its manifest lies beside it. */
@@ -69,7 +69,7 @@ const close = (a: number, b: number): boolean =>
  *
  * A failed check is in the report, not an exception.
  *
- * @throws IoError, FormatError when output or manifest cannot be read at all; code "ABORTED".
+ * @throws IoError, FormatError when the manifest or a file cannot be read at all; code "ABORTED".
  */
 export async function verifyOnnx(options: VerifyOptions): Promise<VerifyReport> {
   const { output, signal } = options;
@@ -86,7 +86,12 @@ export async function verifyOnnx(options: VerifyOptions): Promise<VerifyReport> 
   problems.push(
     ...files.flatMap(({ file, problem }) => (problem === undefined ? [] : [`${file}: ${problem}`])),
   );
-  const layers = await verifyLayers(manifest, options, problems);
+  const layers = await verifyLayers(manifest, options, problems).catch((cause: unknown) => {
+    // A damaged file: its hash says so above; what the format says of it is one problem more.
+    if (!(cause instanceof FormatError)) throw cause;
+    problems.push(cause.message);
+    return [];
+  });
   problems.push(
     ...layers.flatMap(({ name, problem }) =>
       problem === undefined ? [] : [`layer ${name}: ${problem}`],
@@ -186,7 +191,7 @@ function verifyLayer(
   const found: { estimate?: number; weightError?: number } = {};
   const problems: string[] = [];
   try {
-    const weight = reader.read(layer as unknown as WrittenLayer);
+    const weight = reader.read(layer);
     if (weightDigest(weight) !== check.weights_sha256) {
       problems.push("its weights are not those that were written");
     }

@@ -101,7 +101,7 @@ describe("rules", () => {
       groupSize: 32,
       sym: false,
     });
-    expect(result[1]!.skip).toBe("rule 1 of the recipe skips it");
+    expect(result[1]!.skip).toBe("skipped by rules[0] of the recipe");
     expect(result[3]!.options).toEqual({ ...DEFAULT_LAYER_OPTIONS, groupSize: 32, method: "rtn" });
     expect(result[5]!.skip).toBe("its weight is computed");
     expect(result[6]!.skip).toBeUndefined();

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { IoError, OsculateError } from "../../lib/errors.js";
 import { checkWritable, writeWhole, writeWholeFiles } from "../../lib/io/index.js";
+import { failWrites } from "../helpers/failing-disk.js";
 
 let folder: string;
 beforeEach(async () => {
@@ -13,24 +14,6 @@ afterEach(async () => {
   jest.restoreAllMocks();
   await rm(folder, { recursive: true, force: true });
 });
-
-/** Makes the `count`-th write of any file fail with `code`, as a full disk does. */
-function failWrite(code: string, count: number): void {
-  const open = fs.open.bind(fs);
-  let writes = 0;
-  jest.spyOn(fs, "open").mockImplementation(async (...args) => {
-    const handle = await open(...args);
-    const write = handle.write.bind(handle) as (...rest: unknown[]) => Promise<unknown>;
-    handle.write = ((...rest: unknown[]) => {
-      writes += 1;
-      if (writes === count) {
-        return Promise.reject(Object.assign(new Error(`${code}: write`), { code }));
-      }
-      return write(...rest);
-    }) as typeof handle.write;
-    return handle;
-  });
-}
 
 describe("writeWhole", () => {
   test.each([
@@ -64,7 +47,7 @@ describe("writeWhole", () => {
     ["EIO", "input/output"],
   ])("%s is an IoError that says why; nothing half-written stays", async (code, reason) => {
     await writeFile(join(folder, "model"), "old");
-    failWrite(code, 2);
+    failWrites(code, 2);
     const write = writeWholeFiles([
       { path: join(folder, "data"), data: "1" },
       { path: join(folder, "model"), data: "2" },
