@@ -20,6 +20,7 @@ import type { QuantizableLayer } from "../graph/layers.js";
 import { modelInputs } from "../graph/model-inputs.js";
 import { writeDenseWeight, writeQuantizedWeight } from "../graph/rewrite.js";
 import { GraphSession } from "../graph/session.js";
+import { SessionHost } from "../graph/session-host.js";
 import { externalDataPath, toIoError, writeWhole } from "../io/index.js";
 import type { OutputCheck } from "./job-types.js";
 import { denseWeight, type QuantizedLayer } from "./layer-parts.js";
@@ -107,21 +108,37 @@ export async function checkOutput(
     signal: AbortSignal | undefined;
   },
 ): Promise<OutputCheck> {
-  const written = await GraphSession.open(staged.model, { signal });
-  const opened = [written];
+  const host = SessionHost.start({ fn: "quantizeOnnx" }); // both sessions in one process
   try {
+    const written = await GraphSession.open(staged.model, { signal, host });
     const dense = model.fork();
     for (const { layer, done } of layers) writeDenseWeight(dense, layer, denseWeight(done.parts));
-    const files = await stage(dense, join(staging, ".reference.onnx"), signal);
-    const reference = await GraphSession.open(files.model, { signal });
-    opened.push(reference);
+    const reference = await openReference(dense, join(staging, ".reference.onnx"), {
+      signal,
+      host,
+    });
     return await compare(reference, written, { model, sample, signal });
   } finally {
-    const closing = Promise.all(opened.map((session) => session.close()));
+    const closing = host.close();
     // After an abort a run may still be under way; it ends on its own.
     if (signal?.aborted !== true) await closing;
     else closing.catch(() => undefined);
   }
+}
+
+/** A session of the model in memory; by way of files only where it is too large for one. */
+async function openReference(
+  model: OnnxModel,
+  path: string,
+  options: { signal: AbortSignal | undefined; host: SessionHost },
+): Promise<GraphSession> {
+  const encoded = encodeWith(model, basename(externalDataPath(path)), false);
+  if (encoded.data === undefined) {
+    return GraphSession.open(encoded.model, options);
+  }
+  await writeWhole(path, encoded.model, { signal: options.signal });
+  await writeWhole(externalDataPath(path), encoded.data, { signal: options.signal });
+  return GraphSession.open(path, options);
 }
 
 async function compare(

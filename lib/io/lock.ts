@@ -165,7 +165,7 @@ export async function acquireLock(path: string): Promise<Lock> {
     await handle.writeFile(JSON.stringify(owner) + "\n");
     for (let attempt = 0; attempt < 5; attempt += 1) {
       try {
-        await fs.link(aside, path);
+        handle = await appear(aside, path, handle);
         const lock = new Lock(path, owner, handle);
         if (attempt > 0) {
           // Somebody else may have been about to clear the same dead lock and may have hit ours.
@@ -188,6 +188,24 @@ export async function acquireLock(path: string): Promise<Lock> {
     if (!held) await handle?.close();
     await fs.rm(aside, { force: true });
   }
+}
+
+/**
+ * Makes `path` appear with the content of `aside`, or fails with EEXIST. Returns the handle to keep.
+ * File systems without hard links get a file that is written in place: exclusive all the same.
+ */
+async function appear(aside: string, path: string, handle: FileHandle): Promise<FileHandle> {
+  try {
+    await fs.link(aside, path);
+    return handle;
+  } catch (cause) {
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(systemCode(cause) ?? ""))
+      throw cause;
+  }
+  const own = await fs.open(path, "wx+");
+  await own.writeFile(await fs.readFile(aside));
+  await handle.close();
+  return own;
 }
 
 /** Removes the lock at `path` when its owner is dead; throws LockedError when it lives. */

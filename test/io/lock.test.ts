@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { promises as fs } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -61,6 +62,17 @@ test("takes over a damaged lock", async () => {
 test("never takes a lock of another host", async () => {
   await writeFile(path, owner({ host: "elsewhere", pid: 2 ** 22 + 1 }));
   await expect(acquireLock(path)).rejects.toThrow(/on elsewhere.*delete/);
+});
+
+test("works on file systems without hard links", async () => {
+  const error = Object.assign(new Error("EPERM: link"), { code: "EPERM" });
+  jest.spyOn(fs, "link").mockRejectedValue(error);
+  const lock = await acquireLock(path);
+  await lock.check();
+  await expect(acquireLock(path)).rejects.toThrow("already working");
+  await lock.release();
+  expect(await readdir(folder)).toEqual([]);
+  jest.restoreAllMocks();
 });
 
 test("check() notices a lock that was taken away", async () => {
