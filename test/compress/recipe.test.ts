@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -256,6 +257,14 @@ rules:
     expect(parseRecipeText(JSON.stringify(recipeValue(recipe)))).toEqual(recipe);
     expect(parseRecipeText(recipeText(recipe))).toEqual(recipe);
     expect(recipeText(recipe)).toContain("group_size: 32");
+  });
+
+  test("the recipe of the documentation is one", () => {
+    const page = readFileSync(join(__dirname, "../../docs/quantize-onnx.md"), "utf8");
+    const [, text = ""] = /```yaml\n(.*?)```/s.exec(page) ?? [];
+    const recipe = parseRecipeText(text);
+    expect(recipe.rules).toHaveLength(3);
+    expect(Object.keys(recipe.options)).toHaveLength(8);
   });
 
   test.each([
