@@ -97,7 +97,7 @@ class Progress {
       return;
     }
     throwIfAborted(signal);
-    await state.check();
+    state.check();
     emit({ type: "layer-start", index, total: this.#job.chosen.length, name: layer.name });
     const start = performance.now();
     const done = await quantizeLayer({

@@ -170,8 +170,8 @@ export class JobState {
   }
 
   /** @throws LockedError when another process took the folder over. */
-  async check(): Promise<void> {
-    await this.#lock.check();
+  check(): void {
+    this.#lock.check();
   }
 
   /**
@@ -184,7 +184,7 @@ export class JobState {
     readonly data: string | undefined;
     readonly manifest: string;
   }): Promise<void> {
-    await this.check();
+    this.check();
     const target = outputFiles(this.output);
     // All bytes are on disk before the first rename: a full disk is noticed while nothing has changed.
     const manifest = join(this.staging, "manifest.json");

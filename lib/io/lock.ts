@@ -3,8 +3,7 @@
  * start time; it appears whole (written aside, then linked) and its owner keeps it open, so that a
  * lock left by a killed process, or by a terminated worker thread, is recognised and taken over.
  */
-import { promises as fs } from "node:fs";
-import type { FileHandle } from "node:fs/promises";
+import { closeSync, openSync, promises as fs, readFileSync, writeSync } from "node:fs";
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
@@ -24,10 +23,15 @@ export interface LockOwner {
   readonly token: string;
 }
 
-async function readOwner(path: string): Promise<LockOwner | "gone" | "damaged"> {
+/**
+ * What opens the lock file is synchronous: when a worker thread is terminated, Node.js closes its plain
+ * descriptors, but not those of a FileHandle or of an asynchronous read that is under way, and the lock
+ * would look held for as long as the process lives. The file is a few hundred bytes.
+ */
+function readOwner(path: string): LockOwner | "gone" | "damaged" {
   let text: string;
   try {
-    text = await fs.readFile(path, "utf8");
+    text = readFileSync(path, "utf8");
   } catch (cause) {
     if (systemCode(cause) === "ENOENT") return "gone";
     throw toIoError("acquireLock", "read", path, cause);
@@ -111,18 +115,18 @@ function locked(path: string, owner: LockOwner): LockedError {
 export class Lock {
   readonly path: string;
   readonly owner: LockOwner;
-  #handle: FileHandle | undefined;
+  #descriptor: number | undefined;
 
-  /** @internal */
-  constructor(path: string, owner: LockOwner, handle: FileHandle) {
+  /** @internal The file must be there, and held open until now. */
+  constructor(path: string, owner: LockOwner) {
     this.path = path;
     this.owner = owner;
-    this.#handle = handle;
+    this.#descriptor = openSync(path, "r");
   }
 
   /** @throws LockedError when the lock file was removed or replaced while we worked. */
-  async check(): Promise<void> {
-    const owner = await readOwner(this.path);
+  check(): void {
+    const owner = readOwner(this.path);
     if (typeof owner === "object" && owner.token === this.owner.token) return;
     if (typeof owner === "object") throw locked(this.path, owner);
     throw new LockedError(
@@ -133,14 +137,14 @@ export class Lock {
 
   /** Give the lock back. Safe to call twice; never removes a lock that is no longer ours. */
   async release(): Promise<void> {
-    const handle = this.#handle;
-    if (handle === undefined) return;
-    this.#handle = undefined;
-    const owner = await readOwner(this.path);
+    const descriptor = this.#descriptor;
+    if (descriptor === undefined) return;
+    this.#descriptor = undefined;
+    const owner = readOwner(this.path);
     if (typeof owner === "object" && owner.token === this.owner.token) {
       await fs.rm(this.path, { force: true });
     }
-    await handle.close();
+    closeSync(descriptor);
   }
 }
 
@@ -158,21 +162,25 @@ export async function acquireLock(path: string): Promise<Lock> {
     token: randomUUID(),
   };
   const aside = join(dirname(path), `.lock.${owner.token}`);
-  let held = false;
-  let handle: FileHandle | undefined;
+  let descriptor: number | undefined;
+  let written: number | undefined;
   try {
-    handle = await fs.open(aside, "wx+");
-    await handle.writeFile(JSON.stringify(owner) + "\n");
+    descriptor = openSync(aside, "wx");
+    writeSync(descriptor, JSON.stringify(owner) + "\n");
     for (let attempt = 0; attempt < 5; attempt += 1) {
       try {
-        handle = await appear(aside, path, handle);
-        const lock = new Lock(path, owner, handle);
+        written = await appear(aside, path);
+        const lock = new Lock(path, owner);
         if (attempt > 0) {
           // Somebody else may have been about to clear the same dead lock and may have hit ours.
           await sleep(SETTLE_MS);
-          await lock.check();
+          try {
+            lock.check();
+          } catch (cause) {
+            await lock.release();
+            throw cause;
+          }
         }
-        held = true;
         return lock;
       } catch (cause) {
         if (systemCode(cause) !== "EEXIST") throw cause;
@@ -185,32 +193,33 @@ export async function acquireLock(path: string): Promise<Lock> {
   } catch (cause) {
     throw toIoError("acquireLock", "lock", path, cause);
   } finally {
-    if (!held) await handle?.close();
+    // The lock holds the file itself by now.
+    for (const open of [descriptor, written]) if (open !== undefined) closeSync(open);
     await fs.rm(aside, { force: true });
   }
 }
 
 /**
- * Makes `path` appear with the content of `aside`, or fails with EEXIST. Returns the handle to keep.
- * File systems without hard links get a file that is written in place: exclusive all the same.
+ * Makes `path` appear with the content of `aside`, or fails with EEXIST. File systems without hard links
+ * get a file that is written in place: exclusive all the same. Returns a descriptor that must stay open
+ * until the lock is.
  */
-async function appear(aside: string, path: string, handle: FileHandle): Promise<FileHandle> {
+async function appear(aside: string, path: string): Promise<number | undefined> {
   try {
     await fs.link(aside, path);
-    return handle;
+    return undefined;
   } catch (cause) {
     if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(systemCode(cause) ?? ""))
       throw cause;
+    const descriptor = openSync(path, "wx");
+    writeSync(descriptor, readFileSync(aside));
+    return descriptor;
   }
-  const own = await fs.open(path, "wx+");
-  await own.writeFile(await fs.readFile(aside));
-  await handle.close();
-  return own;
 }
 
 /** Removes the lock at `path` when its owner is dead; throws LockedError when it lives. */
 async function clearIfDead(path: string, token: string): Promise<void> {
-  const found = await readOwner(path);
+  const found = readOwner(path);
   if (found === "gone") return;
   if (typeof found === "object" && (await isAlive(found, path))) throw locked(path, found);
   // Two processes may both see the dead lock. Moving it aside shows whether it still is the dead
@@ -223,7 +232,7 @@ async function clearIfDead(path: string, token: string): Promise<void> {
     if (systemCode(cause) === "ENOENT") return;
     throw cause;
   }
-  const now = await readOwner(moved);
+  const now = readOwner(moved);
   if (typeof found === "object" && typeof now === "object" && now.token !== found.token) {
     await fs.link(moved, path).catch(() => undefined);
   }

@@ -85,6 +85,7 @@ describe("a whole job", () => {
     expect(result.rows.filter(({ status }) => status === "kept").map(({ name }) => name)).toEqual([
       ...skipped,
       "scores",
+      "mix",
     ]);
     for (const { report, name } of quantized) {
       expect(report!.method).toBe("gptq");
@@ -139,6 +140,15 @@ describe("a whole job", () => {
       }
     },
   );
+
+  test.each([9, 13, 21])("opset %d: written, compared and read back", async (opset) => {
+    await writeModel(model, { opset });
+    for (const change of [{}, { sym: true, groupSize: 32, staticGroups: true, descAct: true }]) {
+      await quantizeOnnx(options({ ...change, overwrite: true }));
+      expect((await readOnnx(output)).opset()).toBe(opset);
+      expect((await verifyOnnx({ output, model })).problems).toEqual([]);
+    }
+  });
 
   test("rtn needs no data; with data it reports the error on them", async () => {
     const plain = await quantizeOnnx(options({ method: "rtn", calibration: undefined }));
@@ -244,6 +254,18 @@ describe("external data", () => {
 });
 
 describe("interrupted", () => {
+  /** Runs a script of test/fixtures in a process of its own; its samples are `jobSamples()`. */
+  const startFixture = (name: string, argument: unknown) =>
+    spawn(
+      process.execPath,
+      ["--import", "./scripts/ts-node.mjs", `test/fixtures/${name}.ts`, JSON.stringify(argument)],
+      {
+        cwd: resolve(__dirname, "../.."),
+        stdio: ["ignore", "pipe", "inherit"],
+        env: { ...process.env, TS_NODE_COMPILER_OPTIONS: '{"rootDir":"."}' },
+      },
+    );
+
   const wanted = async (change: Partial<QuantizeOnnxOptions>): Promise<Record<string, Buffer>> => {
     const other = join(folder, "whole", "out.onnx");
     await writeModel(join(folder, "whole", "dummy"));
@@ -285,26 +307,26 @@ describe("interrupted", () => {
 
   test("kill -9 in the middle, then resume: the same bytes", async () => {
     const want = await wanted({});
-    const plain = options({ calibration: undefined }); // the child has the same samples
-    const child = spawn(
-      process.execPath,
-      [
-        "--import",
-        "./scripts/ts-node.mjs",
-        "test/fixtures/killed-job.ts",
-        JSON.stringify({ ...plain, after: 2 }),
-      ],
-      {
-        cwd: resolve(__dirname, "../.."),
-        stdio: ["ignore", "inherit", "inherit"],
-        env: { ...process.env, TS_NODE_COMPILER_OPTIONS: '{"rootDir":"."}' },
-      },
-    );
+    const child = startFixture("killed-job", { ...options({ calibration: undefined }), after: 2 });
     const [, signal] = (await once(child, "exit")) as [number | null, string | null];
     expect(signal).toBe("SIGKILL");
     expect((await readdir(`${output}.partial`)).sort()).toEqual(["items", "journal.jsonl", "lock"]);
     const { rows } = await quantizeOnnx(options({ resume: true }));
     expect(rows.filter(({ resumed }) => resumed)).toHaveLength(2);
+    expect(await files()).toEqual(want);
+  });
+
+  test("a worker thread that is terminated in the middle: the process lives, the job can go on", async () => {
+    const want = await wanted({});
+    const child = startFixture("terminated-job", options({ calibration: undefined }));
+    let said = "";
+    child.stdout.on("data", (text: Buffer) => (said += String(text)));
+    const [code] = (await once(child, "exit")) as [number | null];
+    expect(code).toBe(0);
+    const done = JSON.parse(said) as string[];
+    expect(done.slice(0, 2)).toEqual(JOB_LAYERS.slice(0, 2));
+    const { rows } = await quantizeOnnx(options({ resume: true }));
+    expect(rows.filter(({ resumed }) => resumed)).toHaveLength(done.length);
     expect(await files()).toEqual(want);
   });
 

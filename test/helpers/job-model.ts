@@ -24,8 +24,8 @@ const weight = (name: string, dims: number[], seed: number) => {
 };
 
 /**
- * x [N, 3, 6, 6]: Conv, depthwise Conv, MatMul, two MatMuls of one input, a MatMul of two activations
- * and a Gemm with bias. Weights are initializers but for "stem", a Constant.
+ * x [N, 3, 6, 6]: Conv, depthwise Conv, MatMul, two MatMuls of one input, two MatMuls of activations
+ * and a Gemm with bias. Runs at every opset from 9 to 21. Weights are initializers but for "stem", a Constant.
  */
 export function jobModel(change: Partial<BuildOptions> = {}): BuildOptions {
   return {
@@ -48,8 +48,9 @@ export function jobModel(change: Partial<BuildOptions> = {}): BuildOptions {
       node("MatMul", ["r1", "k.w"], ["k"], {}, { name: "k" }),
       node("Transpose", ["k"], ["kT"], { perm: [1, 0] }),
       node("MatMul", ["q", "kT"], ["scores"], {}, { name: "scores" }),
-      node("ReduceMean", ["scores"], ["mean"], { axes: [1], keepdims: 1 }),
-      node("Add", ["r1", "mean"], ["s"]),
+      node("Softmax", ["scores"], ["p"], { axis: 1 }),
+      node("MatMul", ["p", "r1"], ["m"], {}, { name: "mix" }),
+      node("Add", ["r1", "m"], ["s"]),
       node("Gemm", ["s", "head.w", "head.b"], ["y"], { transB: 1 }, { name: "head" }),
     ],
     initializers: [
