@@ -4,8 +4,8 @@
  */
 import { promises as fs } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { FormatError } from "../errors.js";
-import { toIoError } from "./fs-errors.js";
+import { FormatError, IoError } from "../errors.js";
+import { systemCode, toIoError } from "./fs-errors.js";
 
 export const MANIFEST_FORMAT = "osculate-manifest";
 export const MANIFEST_VERSION = 1;
@@ -93,6 +93,12 @@ export async function readManifest(output: string): Promise<Manifest> {
   try {
     text = await fs.readFile(path, "utf8");
   } catch (cause) {
+    if (systemCode(cause) === "ENOENT") {
+      throw new IoError(
+        `readManifest: ${path} does not exist; ${output} was not written by osculate, or its manifest was left behind`,
+        { details: { path, errno: "ENOENT" }, cause },
+      );
+    }
     throw toIoError("readManifest", "read", path, cause);
   }
   let value: Partial<Manifest> | null;

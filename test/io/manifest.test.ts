@@ -37,7 +37,7 @@ test("reads what it wrote", async () => {
 });
 
 test.each([
-  ["no file", undefined, "no such file"],
+  ["no file", undefined, "was not written by osculate"],
   ["not JSON", "{", "is not JSON"],
   ["null", "null", "not a manifest"],
   ["another JSON file", "{}", "not a manifest"],
