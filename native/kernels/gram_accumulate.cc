@@ -1,0 +1,159 @@
+#include "gram_accumulate.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include "../core/finite.h"
+#include "../simd/gram_tile.h"
+
+namespace osc {
+namespace {
+
+constexpr int64_t kDepth = 256;       // tokens a tile goes over at a time: its panels then fit the second-level cache
+constexpr int64_t kMaxPanels = 8;     // of a side of a tile
+constexpr int64_t kPackRows = 128;
+constexpr int64_t kPanelPad = 208;    // floats between panels, so that they do not fall on the same cache sets
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Panels of a side of a tile: four sides a matrix, so that there are ten tiles to share among threads, but no larger ones
+// than the cache likes.
+int64_t panels_of_tile(int64_t panels) { return std::clamp<int64_t>(divide_up(panels, 4), 1, kMaxPanels); }
+
+}  // namespace
+
+GramAccumulator::GramAccumulator(int64_t in, int64_t rows, int threads)
+    : in_(in),
+      panel_count_(divide_up(in, kGramPanel)),
+      panel_stride_(rows * kGramPanel + kPanelPad),
+      tile_width_(panels_of_tile(panel_count_) * kGramPanel),
+      slots_(threads) {
+  const int64_t side = tile_width_ / kGramPanel;
+  for (int64_t i = 0; i < panel_count_; i += side) {
+    for (int64_t j = 0; j <= i; j += side) {
+      tiles_.push_back({i, std::min(side, panel_count_ - i), j, std::min(side, panel_count_ - j)});
+    }
+  }
+  // Large ones first: the last ones to start then end at nearly the same time.
+  std::stable_partition(tiles_.begin(), tiles_.end(), [](const Tile& t) { return t.row_panel != t.column_panel; });
+  panels_ = Buffer<float>(panel_count_ * panel_stride_);
+  sums_ = Buffer<float>(threads * tile_width_ * tile_width_);
+}
+
+int64_t GramAccumulator::width(int64_t panel) const {
+  return divide_up(std::min(kGramPanel, in_ - panel * kGramPanel), kGramUnit) * kGramUnit;
+}
+
+// Rows [from, to) of the chunk, to all panels.
+void GramAccumulator::pack(const float* x, int64_t stride, int64_t from, int64_t to) {
+  const int64_t whole = in_ / kGramPanel, rest = in_ % kGramPanel, last = rest ? width(whole) : 0;
+  for (int64_t k = from; k < to; ++k) {
+    const float* source = x + k * stride;
+    float* target = panels_.get() + k * kGramPanel;
+    for (int64_t p = 0; p < whole; ++p, source += kGramPanel, target += panel_stride_) {
+      std::memcpy(target, source, kGramPanel * sizeof(float));
+    }
+    if (!rest) continue;
+    target = panel(whole) + k * last;
+    for (int64_t j = 0; j < rest; ++j) target[j] = source[j];
+    for (int64_t j = rest; j < last; ++j) target[j] = 0;
+  }
+}
+
+// sum [.][tile_width_] = the tile's part of X^T X over the packed rows; on the diagonal only what the lower half needs.
+void GramAccumulator::multiply(const Tile& tile, int64_t rows, float* sum) const {
+  const GramTileFunction run = gram_tile();
+  for (int64_t k = 0; k < rows; k += kDepth) {
+    const int64_t depth = std::min(kDepth, rows - k);
+    for (int64_t i = 0; i < tile.row_panels; ++i) {
+      const int64_t row_panel = tile.row_panel + i, row_width = width(row_panel);
+      const int64_t valid = std::min(kGramPanel, in_ - row_panel * kGramPanel);
+      // 16 rows share their cache lines; they stay in the first-level cache while the column panels stream by.
+      for (int64_t r = 0; r < valid; r += kGramUnit) {
+        for (int64_t j = 0; j < tile.column_panels; ++j) {
+          const int64_t column_panel = tile.column_panel + j;
+          if (column_panel > row_panel) break;
+          const int64_t column_width = width(column_panel);
+          for (int64_t h = r; h < std::min(valid, r + kGramUnit); h += kGramRows) {
+            const int64_t needed = column_panel == row_panel ? h / kGramUnit + 1 : column_width / kGramUnit;
+            run({needed, depth, panel(row_panel) + k * row_width + h, row_width, panel(column_panel) + k * column_width,
+                 column_width, sum + (i * kGramPanel + h) * tile_width_ + j * kGramPanel, tile_width_, k > 0});
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class Real>
+void GramAccumulator::add_tile(const Tile& tile, const float* sum, Real* accumulator) const {
+  const int64_t first_row = tile.row_panel * kGramPanel, first_column = tile.column_panel * kGramPanel;
+  const int64_t end_row = std::min(in_, first_row + tile.row_panels * kGramPanel);
+  const int64_t end_column = std::min(in_, first_column + tile.column_panels * kGramPanel);
+  for (int64_t i = first_row; i < end_row; ++i, sum += tile_width_) {
+    Real* target = accumulator + i * in_ + first_column;
+    const int64_t count = std::min(end_column, i + 1) - first_column;
+    for (int64_t j = 0; j < count; ++j) target[j] += static_cast<Real>(sum[j]);
+  }
+}
+
+bool GramAccumulator::add(const float* x, int64_t stride, int64_t rows, const Tensor& accumulator, const Context& context) {
+  const bool packed = parallel_for(divide_up(rows, kPackRows), context, [&](int64_t block) {
+    pack(x, stride, block * kPackRows, std::min(rows, (block + 1) * kPackRows));
+  });
+  if (!packed) return false;
+  return parallel_for(static_cast<int64_t>(tiles_.size()), context, [&](int64_t index) {
+    const Tile& tile = tiles_[static_cast<size_t>(index)];
+    const int64_t slot = slots_.take();
+    float* sum = sums_.get() + slot * tile_width_ * tile_width_;
+    multiply(tile, rows, sum);
+    if (accumulator.dtype == OSC_FLOAT64) {
+      add_tile(tile, sum, data<double>(accumulator));
+    } else {
+      add_tile(tile, sum, data<float>(accumulator));
+    }
+    slots_.give(slot);
+  });
+}
+
+int64_t first_non_finite(const float* x, int64_t rows, int64_t columns, int64_t stride, const Context& context) {
+  constexpr int64_t kElements = 1 << 17;
+  if (rows == 0 || columns == 0) return -1;
+  std::atomic<int64_t> first{rows * columns};
+  const auto scan = [&](const float* values, int64_t count, int64_t position) {
+    if (all_finite(values, count)) return;
+    while (std::isfinite(*values)) {
+      ++values;
+      ++position;
+    }
+    int64_t seen = first.load();
+    while (position < seen && !first.compare_exchange_weak(seen, position)) {
+    }
+  };
+  const int64_t block = std::max<int64_t>(1, kElements / columns);
+  const bool done = parallel_for(divide_up(rows, block), context, [&](int64_t tile) {
+    const int64_t from = tile * block, to = std::min(rows, from + block);
+    if (stride == columns) return scan(x + from * columns, (to - from) * columns, from * columns);
+    for (int64_t row = from; row < to; ++row) scan(x + row * stride, columns, row * columns);
+  });
+  if (!done) return -2;
+  return first < rows * columns ? first.load() : -1;
+}
+
+Status check_gram_state(const Tensor& staging, const Tensor& accumulator, int64_t groups, int64_t in, int64_t staged) {
+  if (staging.dtype != OSC_FLOAT32 || !is_contiguous(staging) || size_of(staging) != groups * kGramChunk * in) {
+    return fail(OSC_ARGUMENT, 0, "staging must be float32, contiguous, 2048 rows of %lld columns a group",
+                static_cast<long long>(in));
+  }
+  if ((accumulator.dtype != OSC_FLOAT32 && accumulator.dtype != OSC_FLOAT64) || !is_contiguous(accumulator) ||
+      size_of(accumulator) != groups * in * in) {
+    return fail(OSC_ARGUMENT, 0, "accumulator must be float32 or float64, contiguous, %lld x %lld a group",
+                static_cast<long long>(in), static_cast<long long>(in));
+  }
+  if (staged < 0 || staged >= kGramChunk) return fail(OSC_ARGUMENT, staged, "staged must be 0 to 2047");
+  return ok();
+}
+
+}  // namespace osc

@@ -1,0 +1,85 @@
+// What the Gram kernels share: the sum of X^T X over one chunk of tokens, cut into tiles.
+#pragma once
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "../core/memory.h"
+#include "../core/parallel.h"
+#include "../core/status.h"
+#include "../core/tensor.h"
+
+namespace osc {
+
+inline constexpr int64_t kGramChunk = 2048;  // tokens whose products are summed in float32
+
+// Numbers 0..count-1, each held by one tile at a time: which part of a workspace a tile may use. With thread_count() of
+// them there is a free one, unless somebody raised that number meanwhile: then a tile waits.
+class Slots {
+ public:
+  explicit Slots(int64_t count) {
+    for (int64_t i = 0; i < count; ++i) free_.push_back(i);
+  }
+  int64_t take() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    given_.wait(lock, [this] { return !free_.empty(); });
+    const int64_t slot = free_.back();
+    free_.pop_back();
+    return slot;
+  }
+  void give(int64_t slot) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      free_.push_back(slot);
+    }
+    given_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable given_;
+  std::vector<int64_t> free_;
+};
+
+// Adds x^T x of chunks to the lower half of an accumulator [in, in], float32 or float64.
+//
+// A chunk is copied once to panels of 48 columns, each panel contiguous and zero-padded to 16, 32 or 48 columns; tiles of
+// at most 384 x 384 elements then go over the chunk 256 tokens at a time with their sum in a buffer that stays in the
+// second-level cache, and are added to the accumulator at the end. Every element is the same chain of operations whatever
+// the tiles are, so neither threads nor the place of an element matter.
+// Workspace: rows * (in rounded up to 16) floats, and 384 * 384 for each thread.
+class GramAccumulator {
+ public:
+  // For chunks of at most `rows` tokens, on up to `threads` threads. Check with `if (!accumulator)`: OUT_OF_MEMORY.
+  GramAccumulator(int64_t in, int64_t rows, int threads);
+  explicit operator bool() const { return panels_ && sums_; }
+  int64_t bytes() const { return panels_.bytes() + sums_.bytes(); }
+
+  // x [rows, in], row stride `stride`. False when cancelled: the accumulator may then hold a part of the chunk.
+  bool add(const float* x, int64_t stride, int64_t rows, const Tensor& accumulator, const Context& context);
+
+ private:
+  struct Tile {
+    int64_t row_panel, row_panels, column_panel, column_panels;
+  };
+  int64_t width(int64_t panel) const;  // floats between rows of a panel
+  float* panel(int64_t index) const { return panels_.get() + index * panel_stride_; }
+  void pack(const float* x, int64_t stride, int64_t from, int64_t to);
+  void multiply(const Tile& tile, int64_t rows, float* sum) const;
+  template <class Real>
+  void add_tile(const Tile& tile, const float* sum, Real* accumulator) const;
+
+  int64_t in_, panel_count_, panel_stride_, tile_width_;
+  std::vector<Tile> tiles_;
+  Buffer<float> panels_, sums_;
+  Slots slots_;
+};
+
+// Position of the first NaN or Inf of the rows of x [rows, columns] as row * columns + column, or -1. -2 when cancelled.
+int64_t first_non_finite(const float* x, int64_t rows, int64_t columns, int64_t stride, const Context& context);
+
+// The checks that keep the Gram kernels inside their buffers. `groups` leading dimensions of one are left out.
+Status check_gram_state(const Tensor& staging, const Tensor& accumulator, int64_t groups, int64_t in, int64_t staged);
+
+}  // namespace osc

@@ -1,0 +1,59 @@
+#include <algorithm>
+
+#include "../kernels.h"
+#include "gram_accumulate.h"
+
+namespace osc {
+namespace {
+
+constexpr int64_t kBlock = 64;  // side of the blocks that are mirrored: both halves of a pair stay in the cache
+
+template <class Real>
+void scale_and_mirror(Real* matrix, int64_t n, double scale, int64_t block_row) {
+  const int64_t from = block_row * kBlock, to = std::min(n, from + kBlock);
+  for (int64_t c = 0; c < to; c += kBlock) {
+    for (int64_t i = from; i < to; ++i) {
+      const int64_t end = std::min(i + 1, c + kBlock);
+      for (int64_t j = c; j < end; ++j) {
+        matrix[j * n + i] = matrix[i * n + j] = static_cast<Real>(scale * static_cast<double>(matrix[i * n + j]));
+      }
+    }
+  }
+}
+
+template <class Real>
+Status make_matrix(const GramMatrixArgs& args, int64_t n, const Context& context) {
+  const Real* sum = data<Real>(args.accumulator);
+  Real* matrix = data<Real>(args.matrix);
+  const int64_t blocks = (n + kBlock - 1) / kBlock;
+  const bool copied = parallel_for(blocks, context, [&](int64_t block) {
+    for (int64_t i = block * kBlock; i < std::min(n, (block + 1) * kBlock); ++i) {
+      std::copy(sum + i * n, sum + i * n + i + 1, matrix + i * n);
+    }
+  });
+  if (!copied) return aborted();
+  if (args.staged > 0) {
+    GramAccumulator gram(n, args.staged, thread_count());
+    if (!gram) return fail(OSC_OUT_OF_MEMORY, gram.bytes(), "no memory for the workspace of a Gram matrix");
+    if (!gram.add(data<float>(args.staging), n, args.staged, args.matrix, context)) return aborted();
+  }
+  const bool scaled =
+      parallel_for(blocks, context, [&](int64_t block) { scale_and_mirror(matrix, n, args.scale, block); });
+  return scaled ? ok() : aborted();
+}
+
+}  // namespace
+
+Status gram_matrix(GramMatrixArgs& args, const Context& context) {
+  const Tensor& matrix = args.matrix;
+  if (matrix.rank != 2 || matrix.shape[0] != matrix.shape[1] || !is_contiguous(matrix) ||
+      matrix.dtype != args.accumulator.dtype) {
+    return fail(OSC_ARGUMENT, 0, "matrix must be square, contiguous and of the accumulator's dtype");
+  }
+  const int64_t n = matrix.shape[0];
+  OSC_TRY(check_gram_state(args.staging, args.accumulator, 1, n, args.staged));
+  if (n == 0) return ok();
+  return matrix.dtype == OSC_FLOAT64 ? make_matrix<double>(args, n, context) : make_matrix<float>(args, n, context);
+}
+
+}  // namespace osc

@@ -1,0 +1,37 @@
+// The register tile of Gram matrices, with a code path per instruction set: gram_tile_body.inc is compiled once per path.
+// Why not ssyrk: both operands are the same packed panels here, and the BLAS packs them twice (docs/numerics.md).
+#pragma once
+#include <cstdint>
+
+namespace osc {
+
+inline constexpr int64_t kGramPanel = 48;  // columns of a packed panel; the last panel of a matrix has 16, 32 or 48
+inline constexpr int64_t kGramUnit = 16;   // columns a tile grows by
+inline constexpr int64_t kGramRows = 8;    // rows of a tile
+
+// sum[8][16 units] = (add ? sum : 0) + sum over k < depth of rows[k][0..8)^T columns[k][0..16 units), units 1, 2 or 3.
+// Each element is one chain of multiply-adds over k, then one addition: its bits do not depend on where it lies in a tile.
+// columns is 64-byte aligned; strides in floats; column_stride a multiple of 16.
+struct GramTile {
+  int64_t units;
+  int64_t depth;
+  const float* rows;
+  int64_t row_stride;
+  const float* columns;
+  int64_t column_stride;
+  float* sum;
+  int64_t sum_stride;
+  bool add;
+};
+
+using GramTileFunction = void (*)(const GramTile& tile);
+
+GramTileFunction gram_tile();  // of cpu_path()
+
+void gram_tile_portable(const GramTile& tile);
+#if defined(__x86_64__)
+void gram_tile_avx2(const GramTile& tile);
+void gram_tile_avx512(const GramTile& tile);
+#endif
+
+}  // namespace osc
