@@ -21,7 +21,7 @@ import torch
 
 
 class InPlace:
-    def __init__(self, weight, hessian, options, inner=32):
+    def __init__(self, weight, hessian, options, inner=16):
         if not options["sym"]:
             raise ValueError("gptq_inplace.py is written for symmetric grids")
         out, columns = weight.shape
