@@ -5,7 +5,7 @@
     {
       "target_name": "osculate",
       "sources": ["<!@(node -p \"const s = require('./sources.json'); [...s.native, ...s.binding].join(' ')\")"],
-      "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
+      "include_dirs": ["native", "node_modules/node-addon-api"],
       "defines": [
         "NAPI_VERSION=8",
         "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
