@@ -77,6 +77,7 @@ function stageAddon() {
     version: manifest.version,
     description: `Native part of osculate for Linux on ${process.arch}`,
     license: manifest.license,
+    type: "commonjs",
     main: "./osculate.node",
     files: ["osculate.node", "LICENSE", "THIRD_PARTY_NOTICES.md", "README.md"],
     engines: manifest.engines,
