@@ -16,7 +16,7 @@
       "cflags_cc!": ["-fno-exceptions", "-fno-rtti", "-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": ["-std=c++20", "-O3", "-fexceptions", "-fvisibility=hidden", "-ffp-contract=off",
                     "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
-      "ldflags": ["-Wl,-z,nodelete"]
+      "ldflags": ["-Wl,-z,nodelete", "-Wl,-z,now"]
     }
   ]
 }
