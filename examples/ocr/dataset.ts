@@ -17,7 +17,7 @@ export const MODEL_INPUT = "x";
 /** The year the book came out. */
 const SEED = 1851;
 export const CALIBRATION_LINES = 64;
-export const EVALUATION_LINES = 400;
+export const EVALUATION_LINES = 512;
 
 export function recognizerAlphabet(): Promise<Alphabet> {
   return readAlphabet(join(ASSETS, "ppocr_keys_v1.txt"));
