@@ -1,0 +1,4 @@
+/** Statistics of layers that training and compression share. */
+export type { AddOptions } from "./gram-state.js";
+export { InputGram, inputGram } from "./input-gram.js";
+export { ConvInputGram, convInputGram, type ConvInputGeometry } from "./conv-input-gram.js";

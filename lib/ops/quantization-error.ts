@@ -1,0 +1,55 @@
+import { call, type CallOptions } from "../binding/index.js";
+import { type Tensor, nativeArray } from "../tensor/index.js";
+import { checkSameDevice, checkTensor, rowsOf } from "./check.js";
+
+/** The arrays of a quantized layer. */
+export interface QuantizedArrays {
+  readonly codes: Uint8Array;
+  readonly scales: Float32Array;
+  readonly zeros: Uint8Array;
+  readonly groupIndex: Int32Array;
+}
+
+/**
+ * How much a layer's output changes: `error` = sum over rows of d H d^T, d = w - q; `reference` = the same of w.
+ *
+ * @param gram `[in, in]` float32 or float64; @param weight `[out, in]` float32; @param rows which rows to sum over.
+ * Cost: 4 * rows * in^2 flops.
+ */
+export async function quantizationError(
+  gram: Tensor,
+  weight: Tensor,
+  quantized: QuantizedArrays,
+  rows: Int32Array,
+  options: CallOptions = {},
+): Promise<{ error: number; reference: number }> {
+  const fn = "quantizationError";
+  checkTensor(fn, "weight", weight, ["float32"], ["out", "in"]);
+  const [out = 0, columns = 0] = weight.shape;
+  checkTensor(fn, "gram", gram, ["float32", "float64"], [columns, columns]);
+  checkSameDevice(fn, { gram, weight });
+  const groups = out === 0 ? 1 : quantized.scales.length / out;
+  const w = rowsOf(weight);
+  const h = rowsOf(gram);
+  try {
+    const results = await call(
+      fn,
+      "quantization_error",
+      weight.device,
+      {
+        gram: h.rows.native(fn),
+        weight: w.rows.native(fn),
+        codes: nativeArray(quantized.codes, "uint8", [out, columns]),
+        scales: nativeArray(quantized.scales, "float32", [groups, out]),
+        zeros: nativeArray(quantized.zeros, "uint8", [groups, out]),
+        groupIndex: nativeArray(quantized.groupIndex, "int32"),
+        rows: nativeArray(rows, "int32"),
+      },
+      options,
+    );
+    return { error: results["error"] ?? Number.NaN, reference: results["reference"] ?? Number.NaN };
+  } finally {
+    w.dispose();
+    h.dispose();
+  }
+}
