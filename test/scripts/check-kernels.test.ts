@@ -51,7 +51,7 @@ test.each([
   ["a comment only", { "native/kernels.h": "// sum: of x.\n" }, "sum: no OSC_FIELDS"],
   [
     "an unknown kernel",
-    { "cuda/unsupported.def": 'OSC_UNSUPPORTED(scale)\nOSC_UNSUPPORTED(gone)\n' },
+    { "cuda/unsupported.def": "OSC_UNSUPPORTED(scale)\nOSC_UNSUPPORTED(gone)\n" },
     "gone is no kernel",
   ],
 ])("finds %s", (_name, change, message) => {
