@@ -3,7 +3,7 @@ import { run, withTree } from "./tree.js";
 const doctest = (passed: number, failed: number, skipped: number): string =>
   `[doctest] test cases: ${passed + failed} | ${passed} passed | ${failed} failed | ${skipped} skipped\n`;
 
-const jest = (
+const jestResult = (
   passed: number,
   failed: number,
   broken: number,
@@ -30,10 +30,10 @@ test.each([
     { "native.log": "Segmentation fault\n" },
     "0 passed, 1 failed, 0 skipped\n",
   ],
-  ["Jest", { "jest.json": jest(30, 2, 0, 4, 1) }, "30 passed, 2 failed, 5 skipped\n"],
+  ["Jest", { "jest.json": jestResult(30, 2, 0, 4, 1) }, "30 passed, 2 failed, 5 skipped\n"],
   [
     "a suite that did not load",
-    { "jest.json": jest(30, 0, 1, 0, 0) },
+    { "jest.json": jestResult(30, 0, 1, 0, 0) },
     "30 passed, 1 failed, 0 skipped\n",
   ],
   [
@@ -41,7 +41,7 @@ test.each([
     {
       "native.log": doctest(5, 0, 0),
       "asan.log": doctest(5, 0, 0),
-      "jest.json": jest(7, 0, 0, 3, 0),
+      "jest.json": jestResult(7, 0, 0, 3, 0),
     },
     "17 passed, 0 failed, 3 skipped\n",
   ],
