@@ -41,7 +41,8 @@ function typedError(cause: unknown, fn: string, label: string | undefined): unkn
   if (facts === undefined && !(cause instanceof Error)) return cause;
   // No instanceof for native errors: under Jest they come from another realm.
   const at = label === undefined ? "" : ` (${label})`;
-  if (facts === undefined) return new ArgumentError(`${fn}: ${(cause as Error).message}${at}`, { cause });
+  if (facts === undefined)
+    return new ArgumentError(`${fn}: ${(cause as Error).message}${at}`, { cause });
   const message = `${fn}: ${(cause as Error).message}${at}`;
   const details: ErrorDetails = {
     index: facts.index,

@@ -1,5 +1,11 @@
 /** Loads the addon and calls its kernels; the only room that knows a .node file exists. */
-export type { NativeTensor, MemoryStats, KernelResults, Storage } from "./addon-types.js";
+export type {
+  KernelArguments,
+  KernelResults,
+  MemoryStats,
+  NativeTensor,
+  Storage,
+} from "./addon-types.js";
 export type { TypedArray } from "./typed-array.js";
 export { addon, loadAttempts, packageRoot, packageVersion, type LoadAttempt } from "./load.js";
 export { call, callSync, enqueue, type CallOptions, type Device, type Progress } from "./call.js";

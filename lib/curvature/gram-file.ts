@@ -1,6 +1,6 @@
 import type { Device } from "../binding/index.js";
 import { FormatError } from "../errors.js";
-import { type SafetensorsData, readSafetensors, writeSafetensors } from "../formats/safetensors.js";
+import { readSafetensors, writeSafetensors } from "../formats/safetensors.js";
 import { GRAM_CHUNK } from "../ops/input-gram.js";
 import { Tensor, nativeArray } from "../tensor/index.js";
 import { callSync } from "../binding/index.js";
@@ -24,10 +24,10 @@ export async function saveGram(path: string, state: GramState, group: number): P
           {
             dtype: sum instanceof Float64Array ? "F64" : "F32",
             shape: [n, n],
-            data: sum as SafetensorsData,
+            data: sum,
           },
         ],
-        ["staging", { dtype: "F32", shape: [buffers.staged, n], data: rows as SafetensorsData }],
+        ["staging", { dtype: "F32", shape: [buffers.staged, n], data: rows }],
       ]),
       { kind: KIND, version: VERSION, count: String(state.count) },
     );

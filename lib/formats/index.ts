@@ -45,3 +45,4 @@ export {
 } from "./gptq-checkpoint.js";
 export { encodeNpy, type NpyArray, type NpyData, type NpyDType, parseNpy, readNpy } from "./npy.js";
 export { encodeNpz, type NpzOptions, parseNpz, readNpz } from "./npz.js";
+export * from "./onnx/index.js";

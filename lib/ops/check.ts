@@ -14,14 +14,15 @@ export function checkTensor(
   dims: readonly (number | string)[],
 ): asserts value is Tensor {
   if (!(value instanceof Tensor)) throw new ArgumentError(expected(fn, "a Tensor", name, value));
-  value.native(fn); // throws DisposedError
-  if (!dtypes.includes(value.dtype)) {
-    throw new DTypeError(expected(fn, dtypes.join(" or "), `the dtype of ${name}`, value.dtype));
+  const tensor = value as Tensor;
+  tensor.native(fn); // throws DisposedError
+  if (!dtypes.includes(tensor.dtype)) {
+    throw new DTypeError(expected(fn, dtypes.join(" or "), `the dtype of ${name}`, tensor.dtype));
   }
   const fits =
-    value.rank === dims.length &&
-    dims.every((dim, axis) => typeof dim === "string" || value.shape[axis] === dim);
-  if (!fits) throw new ShapeError(expected(fn, `shape [${dims.join(", ")}]`, name, value.shape));
+    tensor.rank === dims.length &&
+    dims.every((dim, axis) => typeof dim === "string" || tensor.shape[axis] === dim);
+  if (!fits) throw new ShapeError(expected(fn, `shape [${dims.join(", ")}]`, name, tensor.shape));
 }
 
 /** Checks that all tensors are on one device. */

@@ -129,6 +129,11 @@ export class Tensor<D extends DType = DType> {
     options?: FromOptions & { dtype?: "float32" | undefined },
   ): Tensor<"float32">;
   static from(
+    data: readonly number[],
+    shape?: readonly number[],
+    options?: FromOptions & { dtype?: undefined },
+  ): Tensor<"float32">;
+  static from(
     data: Float64Array,
     shape?: readonly number[],
     options?: FromOptions & { dtype?: "float64" | undefined },

@@ -106,10 +106,10 @@ void Arguments::read_tensor(const Field& field, Napi::Value value) {
 
   std::shared_ptr<Block> block;
   if (owner.IsTypedArray()) {
-    const auto array = owner.As<Napi::TypedArray>();
+    const ArrayBytes view = array_bytes(owner.As<Napi::TypedArray>());
     block = std::make_shared<Block>();
-    block->data = static_cast<uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
-    block->bytes = array.ByteLength();
+    block->data = view.data;
+    block->bytes = view.bytes;
     references_.push_back(Napi::Persistent(owner));
   } else {
     auto* storage = Storage::Unwrap(owner);

@@ -40,7 +40,13 @@ class Arguments {
 
   const Status* input_failure() const;                       // first failed input, or null
   void fail_outputs(const Status& status);
-  void release() { references_.clear(); }                    // on the JavaScript thread
+  // Lets go of the memory; any thread. After it, only results() may be asked.
+  void release_blocks() {
+    inputs_.clear();
+    outputs_.clear();
+  }
+  bool holds_references() const { return !references_.empty(); }
+  void release_references() { references_.clear(); }  // on the JavaScript thread
 
  private:
   void read_tensor(const Field& field, Napi::Value value);

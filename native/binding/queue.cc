@@ -67,6 +67,7 @@ void Queue::push(std::shared_ptr<Task> task) {
 }
 
 Napi::Promise Queue::submit(Napi::Env env, std::shared_ptr<Task> task) {
+  task->notifies = true;
   task->deferred = std::make_unique<Napi::Promise::Deferred>(env);
   const Napi::Promise promise = task->deferred->Promise();
   if (pending_promises_++ == 0) napi_ref_threadsafe_function(env, notify_);
@@ -82,7 +83,7 @@ Napi::Value Queue::run(Napi::Env env, std::shared_ptr<Task> task) {
     std::unique_lock<std::mutex> lock(mutex_);
     finished_.wait(lock, [&] { return task->finished; });
   }
-  task->arguments.release();
+  task->arguments.release_references();
   if (task->status.code != OSC_OK) throw status_error(env, task->status, task->kernel);
   return task->arguments.results(env);
 }
@@ -91,7 +92,7 @@ void Queue::enqueue(Napi::Env env, std::shared_ptr<Task> task) {
   task->marks_outputs = true;
   if (task->arguments.tensor_bytes() <= kInPlaceBytes && idle()) {
     execute(*task);
-    task->arguments.release();
+    task->arguments.release_references();
     return;
   }
   // The bound keeps a loop that never waits from filling memory. A task alone is let through whatever its size.
@@ -99,7 +100,9 @@ void Queue::enqueue(Napi::Env env, std::shared_ptr<Task> task) {
     std::unique_lock<std::mutex> lock(mutex_);
     finished_.wait(lock, [&] { return queued_bytes_ < kMaxQueuedBytes; });
   }
-  if (pending_promises_++ == 0) napi_ref_threadsafe_function(env, notify_);
+  // Nobody waits for it: only borrowed arrays must be let go on the JavaScript thread.
+  task->notifies = task->arguments.holds_references();
+  if (task->notifies && pending_promises_++ == 0) napi_ref_threadsafe_function(env, notify_);
   push(std::move(task));
 }
 
@@ -118,6 +121,7 @@ void Queue::execute(Task& task) {
     std::snprintf(task.status.message, sizeof task.status.message, "%s", text);
     task.arguments.fail_outputs(task.status);
   }
+  task.arguments.release_blocks();
 }
 
 void Queue::work() {
@@ -140,7 +144,7 @@ void Queue::work() {
       tasks_.push_back(std::move(task));  // its references are dropped by the JavaScript thread
       return;
     }
-    if (!task->deferred && !task->marks_outputs) continue;  // somebody blocks on it in run()
+    if (!task->notifies) continue;  // somebody blocks on it in run(), or nobody asks
     auto* message = new Message{std::move(task), true};
     if (napi_call_threadsafe_function(notify_, message, napi_tsfn_nonblocking) != napi_ok) {
       tasks_.push_back(std::move(message->task));  // the environment is closing
@@ -164,7 +168,7 @@ void Queue::on_progress(void* data, double done, double total) {
 
 void Queue::settle(Napi::Env env, Task& task) {
   if (--pending_promises_ == 0) napi_unref_threadsafe_function(env, notify_);
-  task.arguments.release();
+  task.arguments.release_references();
   task.on_progress.Reset();
   if (!task.deferred) return;
   if (task.status.code == OSC_OK) {

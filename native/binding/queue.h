@@ -24,6 +24,7 @@ struct Task {
   std::shared_ptr<std::atomic<int32_t>> cancel;  // set by the caller's token, or by the queue when it stops
   Status status = ok();
   bool finished = false;      // guarded by the queue's mutex
+  bool notifies = false;       // the JavaScript thread is told when it ends
   bool marks_outputs = false;  // nobody waits for this task: a failure is left on its output blocks
 
   // Only for tasks with a promise; used on the JavaScript thread.

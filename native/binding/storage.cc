@@ -7,6 +7,16 @@
 
 namespace osc {
 
+ArrayBytes array_bytes(Napi::TypedArray array) {
+  ArrayBytes view;
+  // Not array.ArrayBuffer(): it refuses SharedArrayBuffer.
+  if (napi_get_typedarray_info(array.Env(), array, nullptr, nullptr, &view.data, nullptr, nullptr) != napi_ok) {
+    throw Napi::TypeError::New(array.Env(), "expected a typed array");
+  }
+  view.bytes = array.ByteLength();
+  return view;
+}
+
 Napi::Function Storage::define(Napi::Env env) {
   return DefineClass(env, "Storage",
                      {InstanceAccessor<&Storage::byte_length>("byteLength"),
@@ -18,8 +28,9 @@ Storage::Storage(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Storage>(inf
   auto block = std::make_shared<Block>();
   if (info[0].IsTypedArray()) {
     const auto array = info[0].As<Napi::TypedArray>();
-    block->data = static_cast<uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
-    block->bytes = array.ByteLength();
+    const ArrayBytes view = array_bytes(array);
+    block->data = view.data;
+    block->bytes = view.bytes;
     array_ = Napi::Persistent(array.As<Napi::Object>());
   } else {
     const double asked = info[0].As<Napi::Number>().DoubleValue();
@@ -53,12 +64,9 @@ Napi::Value Storage::disposed(const Napi::CallbackInfo& info) { return Napi::Boo
 
 // Copies a typed array in, at once: only for storage that no queued task knows yet.
 Napi::Value Storage::set(const Napi::CallbackInfo& info) {
-  const auto array = info[0].As<Napi::TypedArray>();
-  if (!block_ || array.ByteLength() > block_->bytes) throw Napi::TypeError::New(info.Env(), "expected an array that fits");
-  if (array.ByteLength()) {
-    std::memcpy(block_->data, static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset(),
-                array.ByteLength());
-  }
+  const ArrayBytes view = array_bytes(info[0].As<Napi::TypedArray>());
+  if (!block_ || view.bytes > block_->bytes) throw Napi::TypeError::New(info.Env(), "expected an array that fits");
+  if (view.bytes) std::memcpy(block_->data, view.data, view.bytes);
   return info.Env().Undefined();
 }
 

@@ -26,6 +26,13 @@ struct Block {
   }
 };
 
+// Where a typed array's elements are, also when they are shared memory.
+struct ArrayBytes {
+  void* data = nullptr;
+  size_t bytes = 0;
+};
+ArrayBytes array_bytes(Napi::TypedArray array);
+
 // `new Storage(bytes)` owns memory; `new Storage(typedArray)` borrows it. Freed by dispose() or the garbage collector.
 class Storage : public Napi::ObjectWrap<Storage> {
  public:

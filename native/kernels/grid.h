@@ -47,7 +47,7 @@ inline Grid make_grid(const GridSpec& spec, double low, double high) {
     stored = static_cast<float>(std::clamp(scale, static_cast<double>(FLT_MIN), static_cast<double>(FLT_MAX)));
   }
   const double zero =
-      spec.sym ? std::ldexp(1.0, static_cast<int>(spec.bits) - 1) : std::clamp(std::nearbyint(-low / stored), 0.0, maxq);
+      spec.sym ? std::ldexp(1.0, static_cast<int>(spec.bits) - 1) : std::clamp(std::nearbyint(-low / (spec.float16_scales ? stored : scale)), 0.0, maxq);
   return {stored, static_cast<float>(zero)};
 }
 

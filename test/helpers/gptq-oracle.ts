@@ -105,8 +105,9 @@ export function oracleGrid(
       low = -high;
     }
     if (low === 0 && high === 0) [low, high] = [-1, 1];
-    const scale = Math.fround((high - low) / maxq);
-    return { scale, zero: sym ? 2 ** (bits - 1) : Math.min(maxq, roundEven(-low / scale)) };
+    const scale = (high - low) / maxq;
+    const zero = sym ? 2 ** (bits - 1) : Math.min(maxq, roundEven(Math.abs(low) / scale));
+    return { scale: Math.fround(scale), zero };
   };
   let best = make(1);
   if (!mse) return best;

@@ -1,0 +1,25 @@
+/** Quantizers, and the quantization of whole ONNX models. */
+export { gptq } from "./gptq.js";
+export { roundToNearest } from "./round-to-nearest.js";
+export type { GptqOptions, QuantizeOptions } from "./options.js";
+export type { QuantizeResult } from "./quantize-result.js";
+export type { FactorAttempt, LayerReport } from "./layer-report.js";
+export { quantizeOnnx } from "./job.js";
+export type {
+  JobEvent,
+  LayerRow,
+  LayerSummary,
+  OutputCheck,
+  QuantizeOnnxOptions,
+  QuantizeOnnxResult,
+} from "./job-types.js";
+export {
+  type CheckedRecipe,
+  parseRecipe,
+  parseRecipeText,
+  readRecipe,
+  type Recipe,
+  type Rule,
+} from "./recipe.js";
+export { type Plan, type PlanOptions, type PlanRow, planOnnx } from "./plan.js";
+export { type VerifyOptions, type VerifyReport, verifyOnnx } from "./verify.js";

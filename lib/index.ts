@@ -1,0 +1,29 @@
+/**
+ * osculate: second-order training and model compression for Node.js.
+ *
+ * Everything is exported here and from the subpaths `osculate/curvature`, `osculate/compress` and `osculate/formats`.
+ */
+export * from "./errors.js";
+export {
+  type BindingReport,
+  type Device,
+  inspectBinding,
+  type LoadAttempt,
+  type MemoryStats,
+  memoryStats,
+  type Progress,
+  setThreads,
+  type TypedArray,
+} from "./binding/index.js";
+export {
+  type ArrayOf,
+  type DType,
+  type FromOptions,
+  keep,
+  scope,
+  Tensor,
+  type TensorOptions,
+} from "./tensor/index.js";
+export * from "./curvature/index.js";
+export * from "./formats/index.js";
+export * from "./compress/index.js";
