@@ -36,8 +36,9 @@ export function storedBytes(
 export function quantizeFlops(layer: QuantizableLayer, options: LayerOptions): number {
   const { rows, columns, groups } = layer;
   if (options.method === "rtn") return 8 * layer.parameters * (options.mse ? 80 : 1);
-  // Cholesky of the Gram matrix, column recursion with error feedback, errors of the report.
-  const perGroup = columns ** 3 / 3 + (rows / groups) * columns ** 2;
+  // Cholesky of the Gram matrix (once more for the sketch that verify reads), column recursion with
+  // error feedback, errors of the report.
+  const perGroup = (2 * columns ** 3) / 3 + (rows / groups) * columns ** 2;
   const reported = Math.min(rows, 256) * columns ** 2 * 2;
   return groups * perGroup + reported + 8 * layer.parameters * (options.mse ? 80 : 1);
 }
