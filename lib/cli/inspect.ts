@@ -2,10 +2,10 @@
 import { promises as fs } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import type { Command } from "commander";
-import { inspectBinding, packageVersion } from "../binding/index.js";
+import { type Device, inspectBinding, packageVersion } from "../binding/index.js";
 import { onnxRuntimeVersion } from "../compress/job-inputs.js";
 import { type Plan, planOnnx } from "../compress/plan.js";
-import { BindingError } from "../errors.js";
+import { BindingError, DeviceError } from "../errors.js";
 import {
   canonicalDomain,
   dtypeOfCode,
@@ -19,6 +19,7 @@ import {
 } from "../formats/onnx/index.js";
 import { formatBytes, formatCount } from "../report/format.js";
 import { printable, textTable } from "../report/table.js";
+import { Tensor } from "../tensor/index.js";
 import { type CliContext, type CommandContext, print } from "./context.js";
 import { EXIT_DEVICE } from "./exit-codes.js";
 import { addLayerFlags, type LayerFlags, layerOptions } from "./layer-flags.js";
@@ -76,9 +77,22 @@ function runtimeFacts(): string {
   }
 }
 
+/** Whether a tensor can live on a device, or why not. */
+function deviceText(device: Device, { loaded }: { loaded: boolean }): string {
+  if (!loaded) return "not available: the addon did not load";
+  try {
+    Tensor.empty([0], { device }).dispose();
+    return "available";
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    return `not available: ${error.message.replace(/^.*? is not available: /, "")}`;
+  }
+}
+
 function inspectInstallation(flags: InspectFlags, context: CommandContext): void {
   const { stdout } = context;
   const binding = bindingFacts();
+  const loaded = binding["addon"] !== undefined;
   const facts = {
     osculate: packageVersion(),
     node: process.version,
@@ -87,13 +101,12 @@ function inspectInstallation(flags: InspectFlags, context: CommandContext): void
     processors: availableParallelism(),
     memory: totalmem(),
     onnxruntime: runtimeFacts(),
-    devices: {
-      cpu: binding["addon"] === undefined ? "not available: the addon did not load" : "available",
-      cuda: "not available: this version has CPU kernels only",
-    },
+    devices: Object.fromEntries(
+      (["cpu", "emulator", "cuda"] as const).map((name) => [name, deviceText(name, { loaded })]),
+    ),
     ...binding,
   };
-  if (binding["addon"] === undefined) context.exitCode = EXIT_DEVICE;
+  if (!loaded) context.exitCode = EXIT_DEVICE;
   if (flags.json === true) {
     print(stdout, JSON.stringify(facts));
     return;
@@ -116,15 +129,20 @@ function inspectInstallation(flags: InspectFlags, context: CommandContext): void
     ["threads", text(binding["threads"])],
     ["kernels", kernels.length === 0 ? "none" : `${kernels.length}: ${kernels.join(", ")}`],
     ["onnxruntime", facts.onnxruntime],
-    ["device cpu", facts.devices.cpu],
-    ["device cuda", facts.devices.cuda],
+    ...Object.entries(facts.devices).map(([name, text]): [string, string] => [
+      `device ${name}`,
+      text,
+    ]),
   ];
-  for (const [name, value] of lines) print(stdout, `${name.padEnd(12)} ${value}`);
+  for (const [name, value] of lines) print(stdout, `${name.padEnd(15)} ${value}`);
   print(stdout, "load attempts:");
   for (const { from, error } of (binding["attempts"] ?? []) as { from: string; error?: string }[]) {
     print(stdout, `  ${from}: ${error ?? "loaded"}`);
   }
-  if (binding["problem"] !== undefined) print(stdout, text(binding["problem"]));
+  const problem = binding["problem"];
+  if (typeof problem === "string") {
+    for (const line of problem.split("\n")) print(stdout, printable(line));
+  }
 }
 
 interface ModelFacts {

@@ -262,7 +262,6 @@ describe("interrupted", () => {
       {
         cwd: resolve(__dirname, "../.."),
         stdio: ["ignore", "pipe", "inherit"],
-        env: { ...process.env, TS_NODE_COMPILER_OPTIONS: '{"rootDir":"."}' },
       },
     );
 
