@@ -176,10 +176,16 @@ async function main(): Promise<void> {
       `Calibrated on ${CALIBRATION_LINES} lines, scored on ${EVALUATION_LINES} others. Recipe:\n`,
     );
     print(best.recipe);
+    print("RTN is the same with method: rtn; MatMul only skips every Conv instead.\n");
     printTable(scores, results, best.totals.bytesBefore);
     print("");
     printExamples(first);
-    for (const file of ["gptq4_matmul.onnx", "gptq4_all.onnx", "report.html"]) {
+    for (const file of [
+      "gptq4_matmul.onnx",
+      "gptq4_all.onnx",
+      "gptq4_all.onnx.manifest.json",
+      "report.html",
+    ]) {
       print(`wrote ${relative(process.cwd(), join(OUT, file))}`);
     }
     say(`done in ${formatSeconds((performance.now() - started) / 1000)}`);

@@ -44,12 +44,11 @@ export async function evaluate(
       models.push({ name, session, scorer: new Scorer() });
     }
     let index = 0;
-    for await (const image of lines) {
+    for await (const { image, outputs } of readAhead(models, lines)) {
       const labels = encode(image.text, options.alphabet);
       if (labels === undefined) {
         throw new RangeError(`evaluate: expected characters of the alphabet in ${image.text}`);
       }
-      const outputs = await readLine(models, image);
       const [reference] = outputs;
       const readings: Record<string, string> = {};
       for (const [m, { name, scorer }] of models.entries()) {
@@ -77,6 +76,27 @@ interface Output {
   /** `[steps, classes]`. */
   readonly probabilities: Float32Array;
   readonly steps: number;
+}
+
+interface Read {
+  readonly image: LineImage;
+  readonly outputs: readonly Output[];
+}
+
+/** Reads the next line while the caller scores this one. */
+async function* readAhead(
+  models: readonly { session: GraphSession }[],
+  lines: AsyncIterable<LineImage>,
+): AsyncGenerator<Read> {
+  let ahead: Promise<Read> | undefined;
+  for await (const image of lines) {
+    const next = readLine(models, image).then((outputs) => ({ image, outputs }));
+    // A failure is thrown where it is awaited; nobody waits when the caller has stopped.
+    next.catch(() => undefined);
+    if (ahead !== undefined) yield await ahead;
+    ahead = next;
+  }
+  if (ahead !== undefined) yield await ahead;
 }
 
 /** All models on one line, as many at a time as there are cores. */
