@@ -164,12 +164,16 @@ async function main(): Promise<void> {
     );
     const best = results["gptq4_all"]!;
     const report = join(OUT, "report.html");
+    const data = reportData(best, basename(RECOGNIZER));
     await writeWhole(
       report,
-      quantizeReport(reportData(best, basename(RECOGNIZER)), {
-        sections: [readingSection(MODELS, scores, first.slice(0, SHOWN_LINES), EVALUATION_LINES)],
-        style: READING_STYLE,
-      }),
+      quantizeReport(
+        { ...data, output: relative(process.cwd(), best.output) },
+        {
+          sections: [readingSection(MODELS, scores, first.slice(0, SHOWN_LINES), EVALUATION_LINES)],
+          style: READING_STYLE,
+        },
+      ),
     );
 
     print(

@@ -128,10 +128,15 @@ function layerRow(layer: QuantizeReportLayer): Html {
   return html`<tr class="${skipped ? "muted" : ""}">
     <th scope="row"><code>${layer.name}</code></th>
     <td>${layer.op}</td>
-    <td class="n">${layer.shape.join(" × ")}</td>
+    <td class="n">${shapeText(layer.shape)}</td>
     <td>${skipped ? "left" : layer.method}</td>
     ${numbers.map((text) => html`<td class="n">${text}</td>`)}
   </tr>`;
+}
+
+/** A layer whose weight is computed at run time has no shape to show. */
+function shapeText(shape: readonly number[]): string {
+  return shape.every((size) => size > 0) ? shape.join(" × ") : MISSING;
 }
 
 function groupText(groupSize: number | undefined): string {

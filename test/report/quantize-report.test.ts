@@ -143,6 +143,13 @@ test.each<[string, Partial<QuantizeReportData>]>([
   expect(text).toContain("All layers");
 });
 
+test("a weight that is not constant shows no shape", () => {
+  const skipped = { ...layer, shape: [0, 0], skipped: "its weight is not constant" };
+  const text = words(quantizeReport({ ...data, layers: [skipped] }));
+  expect(text).toContain("encoder.0 MatMul – left");
+  expect(text).not.toContain("0 × 0");
+});
+
 test("no reference leaves the page", () => {
   expect(quantizeReport(data)).not.toMatch(/https?:|src=|href=|url\(/);
 });
