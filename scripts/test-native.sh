@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds and runs the C++ tests in a build folder of their own.
+# Builds the C++ tests in a build folder of their own and runs them once for each CPU path.
 #   bash scripts/test-native.sh BUILD_FOLDER LOG [CMAKE OPTIONS...]
-# The build is quiet unless it fails; the tests' own output is shown and kept in LOG.
+# The build is quiet unless it fails; the tests' own output is shown and kept in LOG, one a path (x.log: x-avx2.log).
+# A path that this processor lacks is run as the best it has.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder=$1 log=$2
@@ -18,4 +19,9 @@ if ! build "$@" >"$folder/build.log" 2>&1; then
   echo "the native tests do not build" | tee "$log"
   exit 1
 fi
-"$folder/osculate_tests" 2>&1 | tee "$log"
+status=0
+for path in portable avx2 avx512; do
+  echo "C++ tests, OSCULATE_CPU=$path"
+  OSCULATE_CPU=$path "$folder/osculate_tests" 2>&1 | tee "${log%.log}-$path.log" || status=1
+done
+exit "$status"

@@ -4,7 +4,7 @@
 #   bash scripts/test.sh                native tests, then Jest, then one line with the sum
 #   bash scripts/test.sh ARGS...        Jest alone, with these arguments: a path pattern, -t "name", --watch
 #
-# Results stay in build/test-results/ (native.log, jest.json); .ci/run reads them too.
+# Results stay in build/test-results/ (native-*.log, jest.json); .ci/run reads them too.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
