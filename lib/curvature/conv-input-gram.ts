@@ -36,7 +36,7 @@ export class ConvInputGram {
   /** @internal Use `convInputGram`. */
   constructor(geometry: UnfoldGeometry, device: Device) {
     const [kh, kw] = geometry.kernel;
-    this.geometry = geometry;
+    this.geometry = Object.freeze(geometry);
     this.#state = new GramState(
       geometry.groups,
       (geometry.channels / geometry.groups) * kh * kw,
@@ -58,19 +58,17 @@ export class ConvInputGram {
   }
 
   /**
-   * Adds a batch of images. Calls are queued in order; X is in use until the promise settles.
+   * Adds a batch of images. Queue, abort and errors as in `InputGram.add`.
    *
    * @param X `[batch, channels, height, width]` float32.
-   * @throws as `InputGram.add`.
+   * @throws as `InputGram.add`; ShapeError when the kernel does not fit into the padded image.
    */
   async add(X: Tensor, options: AddOptions = {}): Promise<void> {
     const fn = "ConvInputGram.add";
     const patches = this.#checkInput(fn, X);
     options.signal?.throwIfAborted();
-    await this.#state.add(
-      fn,
-      () => patches,
-      () => accumulateUnfoldGram(fn, X, this.#buffers(), this.geometry, callOptions(options)),
+    await this.#state.add(fn, X, patches, options.signal, (held) =>
+      accumulateUnfoldGram(fn, held, this.#buffers(), this.geometry, callOptions(options)),
     );
   }
 
@@ -143,9 +141,9 @@ export function convInputGram(
     ["padding", 4, 0],
   ] as const) {
     const values = resolved[name];
-    if (values.length !== length)
-      throw new ArgumentError(expected(fn, `${length} numbers`, name, values));
-    for (const value of values) checkInteger(fn, name, value, low, 2 ** 31 - 1);
+    if (!Array.isArray(values) || values.length !== length)
+      throw new ArgumentError(expected(fn, `${length} integers`, name, values));
+    for (const value of values as unknown[]) checkInteger(fn, name, value, low, 2 ** 31 - 1);
   }
   return new ConvInputGram(resolved, options.device ?? "cpu");
 }

@@ -1,89 +1,107 @@
+/** The file of a gram: safetensors with the exact state, so that a loaded gram goes on to the same bits. */
 import type { Device } from "../binding/index.js";
 import { FormatError } from "../errors.js";
-import { readSafetensors, writeSafetensors } from "../formats/safetensors.js";
-import { GRAM_CHUNK } from "../ops/input-gram.js";
-import { Tensor, nativeArray } from "../tensor/index.js";
-import { callSync } from "../binding/index.js";
+import {
+  readSafetensors,
+  type SafetensorsFile,
+  type SafetensorsTensor,
+  writeSafetensors,
+} from "../formats/safetensors.js";
+import { findNonFinite } from "../ops/find-non-finite.js";
+import { GRAM_CHUNK, GRAM_FLOAT64_COLUMNS, accumulateInputGram } from "../ops/input-gram.js";
+import { setAccumulator } from "../ops/gram-matrix.js";
+import { Tensor } from "../tensor/index.js";
 import { GramState } from "./gram-state.js";
 
 const KIND = "osculate.input_gram";
 const VERSION = "1";
 
-/** Writes one group's state: the accumulator and the rows staged, so that a loaded gram goes on to the same bits. */
+/** Writes one group's state: the accumulator (its lower half counts) and the rows staged. */
 export async function saveGram(path: string, state: GramState, group: number): Promise<void> {
+  const { inFeatures: n, count } = state; // now: more may be added while the data is read
   const { buffers, dispose } = state.buffers(group);
   const staged = buffers.staging.slice(0, 0, buffers.staged);
   try {
     const [sum, rows] = await Promise.all([buffers.accumulator.data(), staged.data()]);
-    const n = state.inFeatures;
-    await writeSafetensors(
-      path,
-      new Map([
-        [
-          "accumulator",
-          {
-            dtype: sum instanceof Float64Array ? "F64" : "F32",
-            shape: [n, n],
-            data: sum,
-          },
-        ],
-        ["staging", { dtype: "F32", shape: [buffers.staged, n], data: rows }],
-      ]),
-      { kind: KIND, version: VERSION, count: String(state.count) },
-    );
+    const tensors: [string, SafetensorsTensor][] = [
+      ["accumulator", { dtype: fileDType(n), shape: [n, n], data: sum }],
+      ["staging", { dtype: "F32", shape: [buffers.staged, n], data: rows }],
+    ];
+    const metadata = { kind: KIND, version: VERSION, count: String(count) };
+    await writeSafetensors(path, new Map(tensors), metadata);
   } finally {
     staged.dispose();
     dispose();
   }
 }
 
-/** Reads what `saveGram` wrote. */
+/** Reads what `saveGram` wrote. The caller disposes the state. */
 export async function loadGram(path: string, device: Device): Promise<GramState> {
-  const refuse = (reason: string): never => {
-    throw new FormatError(`InputGram.load: ${path} is not a saved gram: ${reason}`, {
-      details: { path, reason },
-    });
-  };
   const file = await readSafetensors(path);
   try {
-    if (file.metadata.get("kind") !== KIND)
-      refuse(`kind is ${file.metadata.get("kind") ?? "not given"}, not ${KIND}`);
-    if (file.metadata.get("version") !== VERSION)
-      refuse(`version ${file.metadata.get("version") ?? "missing"}, this library reads ${VERSION}`);
-    const count = Number(file.metadata.get("count"));
-    const [sum, rows] = [file.entries.get("accumulator"), file.entries.get("staging")];
-    if (sum === undefined || rows === undefined) return refuse("accumulator or staging is missing");
-    const n = sum.shape[0] ?? -1;
-    const staged = rows.shape[0] ?? -1;
-    const fits =
-      sum.shape.length === 2 &&
-      sum.shape[1] === n &&
-      rows.shape.length === 2 &&
-      rows.shape[1] === n;
-    if (!fits || rows.dtype !== "F32") refuse("shapes or dtypes do not fit");
-    if (!Number.isSafeInteger(count) || count < 0 || staged !== count % GRAM_CHUNK)
-      refuse("count does not fit the rows staged");
+    const { n, count } = checkFile(file);
+    using sums = await finiteTensor(file, "accumulator", device);
+    using rows = await finiteTensor(file, "staging", device);
     const state = new GramState(1, n, device);
-    if (sum.dtype !== (state.accumulator.dtype === "float64" ? "F64" : "F32"))
-      refuse(`accumulator is ${sum.dtype}`);
-    copyInto(state.accumulator.reshape([n, n]), (await file.read("accumulator")) as Float64Array);
-    copyInto(
-      state.staging.reshape([GRAM_CHUNK, n]).slice(0, 0, staged),
-      (await file.read("staging")) as Float32Array,
-    );
-    state.count = count;
-    state.staged = staged;
-    return state;
+    try {
+      const { buffers, dispose } = state.buffers(0);
+      try {
+        await setAccumulator(buffers, sums);
+        // Fewer rows than a chunk: they are staged, nothing is multiplied.
+        state.staged = await accumulateInputGram("InputGram.load", rows, buffers);
+      } finally {
+        dispose();
+      }
+      state.count = count;
+      return state;
+    } catch (error) {
+      state.dispose();
+      throw error;
+    }
   } finally {
     await file.close();
   }
 }
 
-function copyInto(target: Tensor, source: Float64Array | Float32Array): void {
-  const fn = "InputGram.load";
-  callSync(fn, "convert", target.device, {
-    x: nativeArray(source, target.dtype, target.shape),
-    y: target.native(fn),
+function fileDType(n: number): "F32" | "F64" {
+  return n <= GRAM_FLOAT64_COLUMNS ? "F64" : "F32";
+}
+
+function refuse(path: string, reason: string): never {
+  throw new FormatError(`InputGram.load: ${path} is not a saved gram: ${reason}`, {
+    details: { path, reason },
   });
-  target.dispose();
+}
+
+function checkFile({ path, metadata, entries }: SafetensorsFile): { n: number; count: number } {
+  const kind = metadata.get("kind");
+  if (kind !== KIND) refuse(path, `its kind is ${kind ?? "not given"}, not ${KIND}`);
+  const version = metadata.get("version");
+  if (version !== VERSION)
+    refuse(path, `its version is ${version ?? "not given"}, this osculate reads ${VERSION}`);
+  const text = metadata.get("count") ?? "";
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(count))
+    refuse(path, `its count is ${JSON.stringify(text)}`);
+  const n = entries.get("accumulator")?.shape[0] ?? 0;
+  const wanted = {
+    accumulator: { dtype: fileDType(n), shape: [n, n] },
+    staging: { dtype: "F32", shape: [count % GRAM_CHUNK, n] },
+  };
+  for (const [name, { dtype, shape }] of Object.entries(wanted)) {
+    const entry = entries.get(name);
+    if (entry?.dtype === dtype && entry.shape.join() === shape.join()) continue;
+    const found = entry ? `${entry.dtype} [${entry.shape.join(", ")}]` : "missing";
+    refuse(path, `${name} is ${found}, not ${dtype} [${shape.join(", ")}]`);
+  }
+  return { n, count };
+}
+
+async function finiteTensor(file: SafetensorsFile, name: string, device: Device): Promise<Tensor> {
+  const data = (await file.read(name)) as Float32Array | Float64Array;
+  const tensor = Tensor.from(data, file.entries.get(name)?.shape, { device });
+  const { count } = await findNonFinite(tensor);
+  if (count === 0) return tensor;
+  tensor.dispose();
+  return refuse(file.path, `${name} has ${count} NaN or Inf`);
 }

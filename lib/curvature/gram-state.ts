@@ -2,7 +2,7 @@ import type { CallOptions, Device } from "../binding/index.js";
 import { ArgumentError, DisposedError, OsculateError } from "../errors.js";
 import { gramMatrix } from "../ops/gram-matrix.js";
 import { GRAM_CHUNK, GRAM_FLOAT64_COLUMNS, type GramBuffers } from "../ops/input-gram.js";
-import { Tensor } from "../tensor/index.js";
+import { Tensor, keep } from "../tensor/index.js";
 
 /** Options of `add`. */
 export interface AddOptions {
@@ -28,32 +28,51 @@ export class GramState {
     readonly device: Device,
   ) {
     const dtype = inFeatures <= GRAM_FLOAT64_COLUMNS ? "float64" : "float32";
-    this.accumulator = Tensor.zeros([groups, inFeatures, inFeatures], { dtype, device });
-    this.staging = Tensor.empty([groups, GRAM_CHUNK, inFeatures], { device });
+    // Kept out of scopes: a gram lives until it is disposed itself.
+    this.accumulator = keep(Tensor.zeros([groups, inFeatures, inFeatures], { dtype, device }));
+    try {
+      this.staging = keep(Tensor.empty([groups, GRAM_CHUNK, inFeatures], { device }));
+    } catch (error) {
+      this.accumulator.dispose();
+      throw error;
+    }
   }
 
   get disposed(): boolean {
     return this.accumulator.disposed;
   }
 
-  /** Runs `work` after everything added before; `work` returns the rows staged afterwards. */
-  add(fn: string, tokens: () => number, work: () => Promise<number>): Promise<void> {
+  /**
+   * Runs `work` after everything added before; `work` returns the rows staged afterwards. It gets X as a tensor of its own, so
+   * that the caller may dispose X at once. An abort before its turn changes nothing.
+   */
+  add(
+    fn: string,
+    X: Tensor,
+    tokens: number,
+    signal: AbortSignal | undefined,
+    work: (held: Tensor) => Promise<number>,
+  ): Promise<void> {
     this.check(fn);
+    const held = keep(X.slice(0, 0, X.shape[0] ?? 0));
     ++this.#pending;
-    const running = this.#tail.then(async () => {
+    const turn = async () => {
+      signal?.throwIfAborted();
       this.check(fn);
       try {
-        this.staged = await work();
-        this.count += tokens();
+        this.staged = await work(held);
+        this.count += tokens;
       } catch (error) {
         if (mayHaveStopped(error)) this.#broken = error;
         throw error;
-      } finally {
-        --this.#pending;
       }
+    };
+    const running = this.#tail.then(turn).finally(() => {
+      held.dispose();
+      --this.#pending;
     });
     this.#tail = running.catch(() => undefined); // a refused batch does not stop the ones after it
-    return running;
+    return signal ? rejectOnAbort(running, signal) : running;
   }
 
   addSync(fn: string, tokens: number, work: () => number): void {
@@ -63,8 +82,13 @@ export class GramState {
         `${fn}: ${this.#pending} calls of add() are still running: await them first`,
       );
     }
-    this.staged = work();
-    this.count += tokens;
+    try {
+      this.staged = work();
+      this.count += tokens;
+    } catch (error) {
+      if (mayHaveStopped(error)) this.#broken = error;
+      throw error;
+    }
   }
 
   /** Waits for everything added so far. */
@@ -128,8 +152,24 @@ function mayHaveStopped(error: unknown): boolean {
     "DISPOSED",
     "DEVICE_UNAVAILABLE",
     "UNSUPPORTED_ON_DEVICE",
+    "OUT_OF_MEMORY",
   ];
   return !(error instanceof OsculateError && refused.includes(error.code));
+}
+
+/** `promise`, but a wait for one's turn ends at once with an abort. */
+function rejectOnAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    const forget = () => {
+      signal.removeEventListener("abort", onAbort);
+    };
+    promise.then(resolve, reject);
+    promise.then(forget, forget);
+  });
 }
 
 /** @internal What kernels take of `AddOptions`. */

@@ -1,5 +1,5 @@
 import type { Device } from "../binding/index.js";
-import { ArgumentError } from "../errors.js";
+import { ArgumentError, DeviceError, expected } from "../errors.js";
 import { checkInteger, checkTensor } from "../ops/check.js";
 import { accumulateInputGram, accumulateInputGramSync } from "../ops/input-gram.js";
 import type { Tensor } from "../tensor/index.js";
@@ -17,10 +17,14 @@ export class InputGram {
   readonly #state: GramState;
   readonly #group: number;
 
-  /** @internal Use `inputGram`. */
-  constructor(state: GramState, group = 0) {
+  /** Of a convolution: the buffers belong to its `ConvInputGram`. */
+  readonly #shared: boolean;
+
+  /** @internal Use `inputGram`. `group`: one of a convolution, which owns the state. */
+  constructor(state: GramState, group?: number) {
     this.#state = state;
-    this.#group = group;
+    this.#group = group ?? 0;
+    this.#shared = group !== undefined;
   }
 
   get inFeatures(): number {
@@ -41,25 +45,29 @@ export class InputGram {
   }
 
   /**
-   * Adds a batch. Calls are queued in order; X is in use until the promise settles.
+   * Adds a batch. Calls are queued and done in order; `gptq`, `matrix` and `save` wait for them. The values of X must not
+   * change until the promise settles; disposing X before is fine.
    *
-   * @param X `[tokens, in]` float32, any strides; 0 tokens are allowed.
-   * @throws ShapeError, DTypeError, DisposedError; NumericalError `NON_FINITE` (details.index: row-major position in X; the
-   *   gram is as it was). After an abort the gram cannot be used any more, unless nothing had begun.
+   * @param X `[tokens, in]` float32, any strides, on the gram's device; 0 tokens are allowed.
+   * @param options `label` is named in errors. An abort while the batch waits for its turn leaves the gram as it was; an abort
+   *   during the work leaves a part of the batch in it, and every later call throws.
+   * @throws ShapeError, DTypeError, DeviceError, DisposedError; NumericalError `NON_FINITE` (details.index: row-major position
+   *   in X, details.label; the gram is as it was).
+   * Cost: `tokens * in^2` flops.
    */
   async add(X: Tensor, options: AddOptions = {}): Promise<void> {
     const fn = "InputGram.add";
     this.#checkInput(fn, X);
     options.signal?.throwIfAborted();
-    const work = async () => {
+    const work = async (held: Tensor) => {
       const { buffers, dispose } = this.#state.buffers(this.#group);
       try {
-        return await accumulateInputGram(fn, X, buffers, callOptions(options));
+        return await accumulateInputGram(fn, held, buffers, callOptions(options));
       } finally {
         dispose();
       }
     };
-    await this.#state.add(fn, () => X.shape[0] ?? 0, work);
+    await this.#state.add(fn, X, X.shape[0] ?? 0, options.signal, work);
   }
 
   /** Like `add`, blocking. Throws `ArgumentError` while an `add` is running. */
@@ -99,9 +107,9 @@ export class InputGram {
     return new InputGram(await loadGram(path, options.device ?? "cpu"));
   }
 
-  /** Frees the buffers. Work in progress still finishes. */
+  /** Frees the buffers. Work in progress still finishes. A gram of a convolution goes with its `ConvInputGram` only. */
   dispose(): void {
-    this.#state.dispose();
+    if (!this.#shared) this.#state.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -110,12 +118,18 @@ export class InputGram {
 
   #checkInput(fn: string, X: Tensor): void {
     this.#state.check(fn);
-    if (this.#state.groups > 1) {
+    if (this.#shared) {
       throw new ArgumentError(
-        `${fn}: this gram belongs to a convolution of ${this.#state.groups} groups: add to that`,
+        `${fn}: this gram is group ${this.#group} of a convolution: add images to its ConvInputGram`,
       );
     }
     checkTensor(fn, "X", X, ["float32"], ["tokens", this.inFeatures]);
+    if (X.device !== this.device) {
+      throw new DeviceError(
+        "DEVICE_UNAVAILABLE",
+        expected(fn, `a tensor on ${this.device}, as the gram`, "X", X.device),
+      );
+    }
   }
 }
 

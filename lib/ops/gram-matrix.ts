@@ -1,5 +1,6 @@
-import { enqueue } from "../binding/index.js";
+import { call, enqueue } from "../binding/index.js";
 import { Tensor } from "../tensor/index.js";
+import { checkTensor } from "./check.js";
 import type { GramBuffers } from "./input-gram.js";
 
 /**
@@ -21,4 +22,12 @@ export function gramMatrix(buffers: GramBuffers, scale: number): Tensor {
     scale,
   });
   return matrix;
+}
+
+/** Sets the sum over chunks. `sums`: `[in, in]` of the accumulator's dtype; its lower half counts. */
+export async function setAccumulator({ accumulator }: GramBuffers, sums: Tensor): Promise<void> {
+  const fn = "setAccumulator";
+  checkTensor(fn, "sums", sums, [accumulator.dtype], accumulator.shape);
+  const y = accumulator.native(fn);
+  await call(fn, "convert", accumulator.device, { x: sums.native(fn), y });
 }

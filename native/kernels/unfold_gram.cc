@@ -125,8 +125,10 @@ Status unfold_gram(UnfoldGramArgs& args, const Context& context) {
   const int64_t bad = first_non_finite(g.x, 1, size, size, context);
   if (bad == -2) return aborted();
   if (bad >= 0) {
-    return fail(OSC_NON_FINITE, bad, "activation %lld (flat, of [batch, channels, height, width]) is not finite",
-                static_cast<long long>(bad));
+    const int64_t line = bad / g.width, plane = line / g.height, channels = g.groups * g.channels;
+    return fail(OSC_NON_FINITE, bad, "activation [%lld, %lld, %lld, %lld] is not finite",
+                static_cast<long long>(plane / channels), static_cast<long long>(plane % channels),
+                static_cast<long long>(line % g.height), static_cast<long long>(bad % g.width));
   }
   args.new_staged = (args.staged + g.patches()) % kGramChunk;
   if (g.columns == 0 || g.patches() == 0) return ok();
