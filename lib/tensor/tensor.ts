@@ -10,6 +10,7 @@ import {
 } from "../binding/index.js";
 import {
   ArgumentError,
+  BindingError,
   DTypeError,
   DeviceError,
   DisposedError,
@@ -229,6 +230,7 @@ export class Tensor<D extends DType = DType> {
     try {
       storage = new (addon().Storage)(bytes);
     } catch (cause) {
+      if (cause instanceof BindingError) throw cause;
       throw new DeviceError(
         "OUT_OF_MEMORY",
         `${fn}: no memory for ${bytes} bytes, shape [${shape.join(", ")}] of ${dtype}`,

@@ -11,7 +11,7 @@
 #include "../core/parallel.h"
 #include "../kernels.h"
 #include "../simd/simd.h"
-#include "grid.h"
+#include "../simd/grid.h"
 
 namespace osc {
 namespace {

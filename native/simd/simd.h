@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "../kernels/grid.h"
+#include "grid.h"
 
 namespace osc {
 

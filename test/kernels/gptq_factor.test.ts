@@ -1,4 +1,4 @@
-import { gptqFactor } from "../../lib/ops/gptq-factor.js";
+import { gptqFactor, type GptqFactor } from "../../lib/ops/gptq-factor.js";
 import { Tensor } from "../../lib/tensor/index.js";
 import { setThreads } from "../../lib/binding/index.js";
 import { eachDevice } from "../helpers/each-device.js";
@@ -11,9 +11,9 @@ const vectors = readVectors<{ H: Matrix; U: Matrix; H_damped: Matrix; percdamp: 
 );
 
 /** R from N and the diagonal: R_ij = N_ij R_jj. */
-async function upper(factor: Awaited<ReturnType<typeof gptqFactor>>): Promise<Matrix> {
+async function upper(factor: GptqFactor): Promise<Matrix> {
   const n = factor.order.length;
-  const N = await factor.factor.data();
+  const N = (await factor.factor.data()) as Float32Array;
   return Array.from({ length: n }, (_, i) =>
     Array.from({ length: n }, (_, j) =>
       i > j ? 0 : i === j ? factor.diagonal[j]! : N[i * n + j]! * factor.diagonal[j]!,
