@@ -91,10 +91,15 @@ export class GramState {
     }
   }
 
-  /** Waits for everything added so far. */
-  async settled(fn: string): Promise<void> {
-    await this.#tail;
-    this.check(fn);
+  /**
+   * Runs `work` after everything added so far. What it puts on the device's queue before its first `await` sees the state
+   * without anything added later.
+   */
+  read<T>(fn: string, work: () => T | Promise<T>): Promise<T> {
+    return this.#tail.then(() => {
+      this.check(fn);
+      return work();
+    });
   }
 
   /** Buffers of one group. */

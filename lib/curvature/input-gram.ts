@@ -86,14 +86,12 @@ export class InputGram {
 
   /** `2/N X^T X` of everything added so far, `[in, in]` float64 (in <= 2048) or float32; waits for the queue. The caller disposes it. */
   async matrix(): Promise<Tensor> {
-    await this.#state.settled("InputGram.matrix");
-    return this.#state.matrix(this.#group);
+    return this.#state.read("InputGram.matrix", () => this.#state.matrix(this.#group));
   }
 
   /** Writes the state as safetensors, whole or not at all; a loaded gram goes on to the same bits. Waits for the queue. */
   async save(path: string): Promise<void> {
-    await this.#state.settled("InputGram.save");
-    await saveGram(path, this.#state, this.#group);
+    await this.#state.read("InputGram.save", () => saveGram(path, this.#state, this.#group));
   }
 
   /**
