@@ -8,7 +8,13 @@ import { normal } from "../helpers/gptq-oracle.js";
 
 const COLUMNS = 9;
 const batch = (tokens: number, seed = 1, columns = COLUMNS) =>
-  Tensor.from(Float32Array.from({ length: tokens * columns }, normal(seed)), [tokens, columns]);
+  Tensor.from(
+    Float32Array.from(
+      { length: tokens * columns },
+      (_, i) => (((i + seed) * 0.6180339887) % 1) - 0.5,
+    ),
+    [tokens, columns],
+  );
 const values = async (gram: InputGram) => {
   using matrix = await gram.matrix();
   return (await matrix.data()) as Float64Array | Float32Array;
