@@ -31,6 +31,7 @@ struct Layer {
   int64_t rows, columns, block;
   int64_t span;        // columns that get their updates from far columns by one product: a few blocks
   std::vector<int32_t> grid_of;  // of each step of the sweep
+  std::vector<int32_t> step_of;  // of each column
 
   explicit Layer(GptqQuantizeColumnsArgs& a)
       : args(a),
@@ -40,7 +41,8 @@ struct Layer {
         rows(a.weight.shape[0]),
         columns(a.weight.shape[1]),
         block(std::max<int64_t>(a.block_size, 1)),
-        grid_of(static_cast<size_t>(columns)) {
+        grid_of(static_cast<size_t>(columns)),
+        step_of(static_cast<size_t>(columns)) {
     // Blocks start at group starts, so that every update has arrived when a grid is taken.
     if (dynamic) block = groups.size >= block ? groups.size : block / groups.size * groups.size;
     span = std::max<int64_t>(1, 512 / block) * block;
@@ -48,6 +50,7 @@ struct Layer {
     for (int64_t t = 0; t < columns; ++t) {
       const int64_t grid = (dynamic ? t : order[t]) / groups.size;
       grid_of[static_cast<size_t>(t)] = static_cast<int32_t>(grid);
+      step_of[static_cast<size_t>(order[t])] = static_cast<int32_t>(t);
       data<int32_t>(args.group_index)[order[t]] = static_cast<int32_t>(grid);
     }
   }
@@ -74,29 +77,15 @@ class Tile {
   int64_t live() const { return live_; }
 
   void load() {
-    constexpr int64_t kCut = 16;  // a cache line of a row
-    const int32_t* order = data<int32_t>(layer_.args.order);
     const uint8_t* dead = data<uint8_t>(layer_.args.dead);
     const int64_t ldw = layer_.args.weight.strides[0];
     const float* w = data<float>(layer_.args.weight) + first_ * ldw;
-    for (int64_t r0 = 0; r0 < rows_; r0 += kCut) {
-      const int64_t rows = std::clamp<int64_t>(live_ - r0, 0, kCut);
-      for (int64_t t0 = 0; t0 < layer_.columns; t0 += kCut) {
-        const int64_t steps = std::min(kCut, layer_.columns - t0);
-        float cut[kCut][kCut] = {};
-        for (int64_t r = 0; r < rows; ++r) {
-          const float* row = w + (r0 + r) * ldw;
-          for (int64_t t = 0; t < steps; ++t) cut[t][r] = row[order[t0 + t]];
-        }
-        for (int64_t t = 0; t < steps; ++t) {
-          float* target = weight_.get() + (t0 + t) * rows_ + r0;
-          if (dead[order[t0 + t]]) {
-            std::memset(target, 0, sizeof cut[t]);
-          } else {
-            std::memcpy(target, cut[t], sizeof cut[t]);
-          }
-        }
-      }
+    for (int64_t s = 0; s < rows_; s += kStrip) {
+      simd().load_strip(w + s * ldw, ldw, std::min(kStrip, live_ - s), layer_.columns, layer_.step_of.data(),
+                        weight_.get() + s, rows_);
+    }
+    for (int64_t j = 0; j < layer_.columns; ++j) {
+      if (dead[j]) std::fill_n(weight_.get() + layer_.step_of[static_cast<size_t>(j)] * rows_, rows_, 0.0F);
     }
   }
 
@@ -105,13 +94,11 @@ class Tile {
     const int64_t columns = layer_.columns, size = layer_.groups.size;
     if (layer_.dynamic) return;
     std::vector<float> values(static_cast<size_t>(size * kStrip));
-    std::vector<int64_t> step_of(static_cast<size_t>(columns));
-    for (int64_t t = 0; t < columns; ++t) step_of[static_cast<size_t>(data<int32_t>(layer_.args.order)[t])] = t;
     for (int64_t s = 0; s < rows_; s += kStrip) {
       for (int64_t g = 0; g < layer_.groups.count; ++g) {
         const int64_t from = g * size, to = std::min(from + size, columns);
         for (int64_t j = from; j < to; ++j) {
-          std::memcpy(values.data() + (j - from) * kStrip, weight_.get() + step_of[static_cast<size_t>(j)] * rows_ + s,
+          std::memcpy(values.data() + (j - from) * kStrip, weight_.get() + layer_.step_of[static_cast<size_t>(j)] * rows_ + s,
                       kStrip * sizeof(float));
         }
         simd().strip_grid(layer_.spec, values.data(), to - from, kStrip, scales_.get() + g * rows_ + s,

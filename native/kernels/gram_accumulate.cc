@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 
-#include "../core/finite.h"
 #include "../simd/gram_tile.h"
 
 namespace osc {
@@ -18,9 +16,15 @@ constexpr int64_t kPanelPad = 208;    // floats between panels, so that they do 
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Panels of a side of a tile: four sides a matrix, so that there are ten tiles to share among threads, but no larger ones
-// than the cache likes.
-int64_t panels_of_tile(int64_t panels) { return std::clamp<int64_t>(divide_up(panels, 4), 1, kMaxPanels); }
+// Panels of a side of a tile: as large as the cache likes, but small enough that every thread gets some.
+int64_t panels_of_tile(int64_t panels, int threads) {
+  return std::clamp<int64_t>(divide_up(panels, threads <= 4 ? 3 : 6), 1, kMaxPanels);
+}
+
+void add_row(const float* row, int64_t count, double* sum) { gram_simd().add_row(row, count, sum); }
+void add_row(const float* row, int64_t count, float* sum) {
+  for (int64_t j = 0; j < count; ++j) sum[j] += row[j];
+}
 
 }  // namespace
 
@@ -28,7 +32,7 @@ GramAccumulator::GramAccumulator(int64_t in, int64_t rows, int threads)
     : in_(in),
       panel_count_(divide_up(in, kGramPanel)),
       panel_stride_(rows * kGramPanel + kPanelPad),
-      tile_width_(panels_of_tile(panel_count_) * kGramPanel),
+      tile_width_(panels_of_tile(panel_count_, threads) * kGramPanel),
       slots_(threads) {
   const int64_t side = tile_width_ / kGramPanel;
   for (int64_t i = 0; i < panel_count_; i += side) {
@@ -49,14 +53,13 @@ int64_t GramAccumulator::width(int64_t panel) const {
 // Rows [from, to) of the chunk, to all panels.
 void GramAccumulator::pack(const float* x, int64_t stride, int64_t from, int64_t to) {
   const int64_t whole = in_ / kGramPanel, rest = in_ % kGramPanel, last = rest ? width(whole) : 0;
+  const auto pack_row = gram_simd().pack_row;
   for (int64_t k = from; k < to; ++k) {
     const float* source = x + k * stride;
-    float* target = panels_.get() + k * kGramPanel;
-    for (int64_t p = 0; p < whole; ++p, source += kGramPanel, target += panel_stride_) {
-      std::memcpy(target, source, kGramPanel * sizeof(float));
-    }
+    pack_row(source, whole, panels_.get() + k * kGramPanel, panel_stride_);
     if (!rest) continue;
-    target = panel(whole) + k * last;
+    source += whole * kGramPanel;
+    float* target = panel(whole) + k * last;
     for (int64_t j = 0; j < rest; ++j) target[j] = source[j];
     for (int64_t j = rest; j < last; ++j) target[j] = 0;
   }
@@ -64,7 +67,7 @@ void GramAccumulator::pack(const float* x, int64_t stride, int64_t from, int64_t
 
 // sum [.][tile_width_] = the tile's part of X^T X over the packed rows; on the diagonal only what the lower half needs.
 void GramAccumulator::multiply(const Tile& tile, int64_t rows, float* sum) const {
-  const GramTileFunction run = gram_tile();
+  const auto run = gram_simd().tile;
   for (int64_t k = 0; k < rows; k += kDepth) {
     const int64_t depth = std::min(kDepth, rows - k);
     for (int64_t i = 0; i < tile.row_panels; ++i) {
@@ -94,8 +97,7 @@ void GramAccumulator::add_tile(const Tile& tile, const float* sum, Real* accumul
   const int64_t end_column = std::min(in_, first_column + tile.column_panels * kGramPanel);
   for (int64_t i = first_row; i < end_row; ++i, sum += tile_width_) {
     Real* target = accumulator + i * in_ + first_column;
-    const int64_t count = std::min(end_column, i + 1) - first_column;
-    for (int64_t j = 0; j < count; ++j) target[j] += static_cast<Real>(sum[j]);
+    add_row(sum, std::min(end_column, i + 1) - first_column, target);
   }
 }
 
@@ -123,7 +125,7 @@ int64_t first_non_finite(const float* x, int64_t rows, int64_t columns, int64_t 
   if (rows == 0 || columns == 0) return -1;
   std::atomic<int64_t> first{rows * columns};
   const auto scan = [&](const float* values, int64_t count, int64_t position) {
-    if (all_finite(values, count)) return;
+    if (gram_simd().all_finite(values, count)) return;
     while (std::isfinite(*values)) {
       ++values;
       ++position;

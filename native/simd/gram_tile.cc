@@ -4,15 +4,15 @@
 
 namespace osc {
 
-GramTileFunction gram_tile() {
+const GramSimd& gram_simd() {
 #if defined(__x86_64__)
   switch (cpu_path()) {
-    case CpuPath::kAvx512: return gram_tile_avx512;
-    case CpuPath::kAvx2: return gram_tile_avx2;
+    case CpuPath::kAvx512: return kGramAvx512;
+    case CpuPath::kAvx2: return kGramAvx2;
     case CpuPath::kPortable: break;
   }
 #endif
-  return gram_tile_portable;
+  return kGramPortable;
 }
 
 }  // namespace osc

@@ -1,4 +1,4 @@
-// The register tile of Gram matrices, with a code path per instruction set: gram_tile_body.inc is compiled once per path.
+// The inner loops of Gram matrices, with a code path per instruction set: gram_tile_body.inc is compiled once per path.
 // Why not ssyrk: both operands are the same packed panels here, and the BLAS packs them twice (docs/numerics.md).
 #pragma once
 #include <cstdint>
@@ -24,14 +24,19 @@ struct GramTile {
   bool add;
 };
 
-using GramTileFunction = void (*)(const GramTile& tile);
+struct GramSimd {
+  void (*tile)(const GramTile& tile);
+  // One row of `panels` whole panels: 48 floats to each of target, target + stride, ... (64-byte aligned).
+  void (*pack_row)(const float* row, int64_t panels, float* target, int64_t stride);
+  bool (*all_finite)(const float* values, int64_t count);
+  void (*add_row)(const float* row, int64_t count, double* sum);  // sum += row
+};
 
-GramTileFunction gram_tile();  // of cpu_path()
+const GramSimd& gram_simd();  // of cpu_path()
 
-void gram_tile_portable(const GramTile& tile);
+extern const GramSimd kGramPortable;
 #if defined(__x86_64__)
-void gram_tile_avx2(const GramTile& tile);
-void gram_tile_avx512(const GramTile& tile);
+extern const GramSimd kGramAvx2, kGramAvx512;
 #endif
 
 }  // namespace osc

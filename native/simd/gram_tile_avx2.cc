@@ -6,7 +6,7 @@
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
-#define OSC_GRAM_TILE gram_tile_avx2
+#define OSC_GRAM_TABLE kGramAvx2
 #define OSC_SIMD_LANES 8
 #include "gram_tile_body.inc"
 #pragma GCC pop_options

@@ -6,7 +6,7 @@
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,fma")
-#define OSC_GRAM_TILE gram_tile_avx512
+#define OSC_GRAM_TABLE kGramAvx512
 #define OSC_SIMD_LANES 16
 #include "gram_tile_body.inc"
 #pragma GCC pop_options

@@ -34,6 +34,10 @@ struct ColumnBlock {
 };
 
 struct Simd {
+  // Transposes a strip: rows [live <= kStrip][columns] with row stride `stride` to target[step_of[j]][0..kStrip), zeros in
+  // the rows beyond `live`.
+  void (*load_strip)(const float* rows, int64_t stride, int64_t live, int64_t columns, const int32_t* step_of, float* target,
+                     int64_t target_stride);
   // Quantizes the block column by column; see ColumnBlock. `spec` says how grids are made and how many codes there are.
   void (*quantize_block)(const GridSpec& spec, const ColumnBlock& block);
   // Grids of a strip: values [count][stride], scales and zeros [kStrip].
