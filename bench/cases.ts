@@ -90,7 +90,7 @@ async function hessian(exchange: Exchange, columns: number): Promise<[Tensor, st
 export async function makeLayer(
   exchange: Exchange,
   size: Shape,
-): Promise<{ W: Tensor; H: Tensor; files: { w: string; h: string }; dispose(): void }> {
+): Promise<{ W: Tensor; H: Tensor; files: { w: string; h: string }; dispose: () => void }> {
   const [W, w] = weights(exchange, size);
   const [H, h] = await hessian(exchange, size.in);
   const dispose = () => {

@@ -15,7 +15,7 @@ import { memory } from "./modes/memory.js";
 import { type Peers, startPeers } from "./peer.js";
 import { best, digits } from "./statistics.js";
 
-const usage = `npm run bench [-- NAME...] [--threads 1,2] [--json FILE] [--shape OUTxIN,...] [--rounds N]
+const usage = `npm run bench [-- NAME...] [--threads 1,2] [--json FILE] [--shape OUTxIN,...] [--rounds N] [--wait-quiet SECONDS]
 
 NAME  ${timedNames.join(", ")}: beside PyTorch (default: all four)
       busy: gptq beside another busy process    memory: peak memory of a layer
@@ -31,6 +31,7 @@ interface Wanted {
   readonly threads: readonly number[];
   readonly shapes: readonly string[] | undefined;
   readonly rounds: number | undefined;
+  readonly patienceMs: number;
   readonly json: string | undefined;
 }
 
@@ -79,6 +80,8 @@ function parse(): Wanted {
     threads: (values.threads ?? "1,2").split(",").map((one) => positive("--threads", one)),
     shapes: values.shape?.split(","),
     rounds: values.rounds === undefined ? undefined : positive("--rounds", values.rounds),
+    patienceMs:
+      values["wait-quiet"] === undefined ? 0 : 1e3 * positive("--wait-quiet", values["wait-quiet"]),
     json: values.json,
   };
 }
@@ -161,7 +164,7 @@ async function reportCost(
 async function timeCases(wanted: Wanted, peers: Peers, exchange: Exchange) {
   const peaks = new Map<number, Peak | undefined>();
   for (const threads of wanted.threads) {
-    const peak = await measurePeak(peers, threads);
+    const peak = await measurePeak(peers, threads, wanted.patienceMs);
     peaks.set(threads, peak);
     if (peak) {
       console.log(
@@ -179,7 +182,12 @@ async function timeCases(wanted: Wanted, peers: Peers, exchange: Exchange) {
       const benchCase = await makeCase(name, size, exchange);
       for (const peer of peers.processes) await peer.ask("load", benchCase.job);
       for (const threads of wanted.threads) {
-        const options = { threads, rounds: wanted.rounds, load: oneMinuteLoad };
+        const options = {
+          threads,
+          rounds: wanted.rounds,
+          patienceMs: wanted.patienceMs,
+          load: oneMinuteLoad,
+        };
         const found = await measureCase(benchCase, peers, peaks.get(threads), options);
         rows.push(...found.rows);
         details.push(...found.details);

@@ -3,6 +3,7 @@ import { compare } from "./agreement.js";
 import type { Case } from "./cases.js";
 import { floorMs, type Peak } from "./floor.js";
 import type { Peers } from "./peer.js";
+import { waitForQuiet } from "./quiet.js";
 import { best, median, sleep } from "./statistics.js";
 
 /** One line of the result. These names are read by other tools: never rename them. */
@@ -53,6 +54,8 @@ export interface RunOptions {
   readonly threads: number;
   /** Rounds; default: as many as fit the time budget, 3 to 25. */
   readonly rounds: number | undefined;
+  /** How long to wait for a quiet machine before a visit, milliseconds; 0: do not wait. */
+  readonly patienceMs: number;
   readonly load: () => number;
 }
 
@@ -82,16 +85,14 @@ function ours(benchCase: Case): Contender {
 }
 
 /** Contenders take turns, so that a busy minute on the machine hits all of them. */
-async function takeTurns(
-  contenders: readonly Contender[],
-  rounds: number | undefined,
-): Promise<void> {
+async function takeTurns(contenders: readonly Contender[], options: RunOptions): Promise<void> {
+  const { rounds, patienceMs } = options;
   const spent = new Map<Contender, number>();
   for (let round = 0; round < (rounds ?? mostRounds); ++round) {
     for (const contender of contenders) {
       const used = spent.get(contender) ?? 0;
       if (rounds === undefined && round >= leastRounds && used > budgetMs) continue;
-      await sleep(pauseMs);
+      await (patienceMs > 0 ? waitForQuiet(patienceMs) : sleep(pauseMs));
       const typical = contender.times.length > 0 ? best(contender.times) : Infinity;
       const repeats = Math.max(1, Math.min(10, Math.round(visitMs / typical)));
       const found = await contender.run(repeats);
@@ -120,7 +121,7 @@ export async function measureCase(
       run: (repeats: number) => process.time(name, threads, repeats),
     })),
   );
-  await takeTurns([us, ...others], options.rounds);
+  await takeTurns([us, ...others], options);
 
   const ms = best(us.times);
   const floor = floorMs(benchCase, peak);

@@ -5,6 +5,7 @@ stdin, and so uses no processor, while osculate or another peer is measured.
 """
 
 import json
+import re
 import sys
 import time
 import warnings
@@ -32,8 +33,8 @@ class Server:
 
     def hello(self, _):
         config = torch.__config__.show()
-        blas = next((part for part in config.split(", ") if part.startswith("BLAS_INFO=")), "")
-        return {"torch": torch.__version__, "blas": blas.removeprefix("BLAS_INFO=")}
+        blas = re.search(r"BLAS_INFO=(\w+)", config)
+        return {"torch": torch.__version__, "blas": blas[1] if blas else "unknown BLAS"}
 
     def load(self, job):
         """Reads a case's inputs and makes its peers; frees those of the case before."""

@@ -16,10 +16,8 @@ constexpr int64_t kPanelPad = 208;    // floats between panels, so that they do 
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Panels of a side of a tile: as large as the cache likes, but small enough that every thread gets some.
-int64_t panels_of_tile(int64_t panels, int threads) {
-  return std::clamp<int64_t>(divide_up(panels, threads <= 4 ? 3 : 6), 1, kMaxPanels);
-}
+// Panels of a side of a tile: as large as the cache likes, but four sides a matrix, so that there are tiles to share.
+int64_t panels_of_tile(int64_t panels) { return std::clamp<int64_t>(divide_up(panels, 4), 1, kMaxPanels); }
 
 void add_row(const float* row, int64_t count, double* sum) { gram_simd().add_row(row, count, sum); }
 void add_row(const float* row, int64_t count, float* sum) {
@@ -32,7 +30,7 @@ GramAccumulator::GramAccumulator(int64_t in, int64_t rows, int threads)
     : in_(in),
       panel_count_(divide_up(in, kGramPanel)),
       panel_stride_(rows * kGramPanel + kPanelPad),
-      tile_width_(panels_of_tile(panel_count_, threads) * kGramPanel),
+      tile_width_(panels_of_tile(panel_count_) * kGramPanel),
       slots_(threads) {
   const int64_t side = tile_width_ / kGramPanel;
   for (int64_t i = 0; i < panel_count_; i += side) {

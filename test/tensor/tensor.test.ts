@@ -32,7 +32,7 @@ describe("making tensors", () => {
 
   test.each(dtypes.map((dtype) => [dtype]))("%s is stored as it is", async (dtype) => {
     const array = newArray(dtype, 3);
-    array[1] = (dtype === "int64" ? 1n : 1);
+    array[1] = dtype === "int64" ? 1n : 1;
     const tensor = Tensor.from(array, [3], { dtype });
     expect(await tensor.data()).toEqual(array);
     expect(tensor.byteLength).toBe(array.byteLength);
