@@ -57,6 +57,7 @@ function parse(): Wanted {
           json: text,
           shape: text,
           rounds: text,
+          "wait-quiet": text,
           help: { type: "boolean" },
         },
         allowPositionals: true,
