@@ -26,7 +26,7 @@ void add_row(const float* row, int64_t count, float* sum) {
 
 }  // namespace
 
-GramAccumulator::GramAccumulator(int64_t in, int64_t rows, int threads)
+GramAccumulator::GramAccumulator(int64_t in, int64_t rows, int64_t chunks, int threads)
     : in_(in),
       panel_count_(divide_up(in, kGramPanel)),
       panel_stride_(rows * kGramPanel + kPanelPad),
@@ -40,7 +40,7 @@ GramAccumulator::GramAccumulator(int64_t in, int64_t rows, int threads)
   }
   // Large ones first: the last ones to start then end at nearly the same time.
   std::stable_partition(tiles_.begin(), tiles_.end(), [](const Tile& t) { return t.row_panel != t.column_panel; });
-  panels_ = Buffer<float>(panel_count_ * panel_stride_);
+  panels_ = Buffer<float>((chunks > 1 ? 2 : 1) * panel_count_ * panel_stride_);
   sums_ = Buffer<float>(threads * tile_width_ * tile_width_);
 }
 
@@ -49,22 +49,22 @@ int64_t GramAccumulator::width(int64_t panel) const {
 }
 
 // Rows [from, to) of the chunk, to all panels.
-void GramAccumulator::pack(const float* x, int64_t stride, int64_t from, int64_t to) {
+void GramAccumulator::pack(const GramRows& x, int64_t from, int64_t to, float* panels) const {
   const int64_t whole = in_ / kGramPanel, rest = in_ % kGramPanel, last = rest ? width(whole) : 0;
   const auto pack_row = gram_simd().pack_row;
   for (int64_t k = from; k < to; ++k) {
-    const float* source = x + k * stride;
-    pack_row(source, whole, panels_.get() + k * kGramPanel, panel_stride_);
+    const float* source = x.data + k * x.stride;
+    pack_row(source, whole, panels + k * kGramPanel, panel_stride_);
     if (!rest) continue;
     source += whole * kGramPanel;
-    float* target = panel(whole) + k * last;
+    float* target = panels + whole * panel_stride_ + k * last;
     for (int64_t j = 0; j < rest; ++j) target[j] = source[j];
     for (int64_t j = rest; j < last; ++j) target[j] = 0;
   }
 }
 
 // sum [.][tile_width_] = the tile's part of X^T X over the packed rows; on the diagonal only what the lower half needs.
-void GramAccumulator::multiply(const Tile& tile, int64_t rows, float* sum) const {
+void GramAccumulator::multiply(const Tile& tile, const float* panels, int64_t rows, float* sum) const {
   const auto run = gram_simd().tile;
   for (int64_t k = 0; k < rows; k += kDepth) {
     const int64_t depth = std::min(kDepth, rows - k);
@@ -79,8 +79,9 @@ void GramAccumulator::multiply(const Tile& tile, int64_t rows, float* sum) const
           const int64_t column_width = width(column_panel);
           for (int64_t h = r; h < std::min(valid, r + kGramUnit); h += kGramRows) {
             const int64_t needed = column_panel == row_panel ? h / kGramUnit + 1 : column_width / kGramUnit;
-            run({needed, depth, panel(row_panel) + k * row_width + h, row_width, panel(column_panel) + k * column_width,
-                 column_width, sum + (i * kGramPanel + h) * tile_width_ + j * kGramPanel, tile_width_, k > 0});
+            run({needed, depth, panels + row_panel * panel_stride_ + k * row_width + h, row_width,
+                 panels + column_panel * panel_stride_ + k * column_width, column_width,
+                 sum + (i * kGramPanel + h) * tile_width_ + j * kGramPanel, tile_width_, k > 0});
           }
         }
       }
@@ -99,23 +100,33 @@ void GramAccumulator::add_tile(const Tile& tile, const float* sum, Real* accumul
   }
 }
 
-bool GramAccumulator::add(const float* x, int64_t stride, int64_t rows, const Tensor& accumulator, const Context& context) {
-  const bool packed = parallel_for(divide_up(rows, kPackRows), context, [&](int64_t block) {
-    pack(x, stride, block * kPackRows, std::min(rows, (block + 1) * kPackRows));
-  });
-  if (!packed) return false;
-  return parallel_for(static_cast<int64_t>(tiles_.size()), context, [&](int64_t index) {
-    const Tile& tile = tiles_[static_cast<size_t>(index)];
-    const int64_t slot = slots_.take();
-    float* sum = sums_.get() + slot * tile_width_ * tile_width_;
-    multiply(tile, rows, sum);
-    if (accumulator.dtype == OSC_FLOAT64) {
-      add_tile(tile, sum, data<double>(accumulator));
-    } else {
-      add_tile(tile, sum, data<float>(accumulator));
-    }
-    slots_.give(slot);
-  });
+bool GramAccumulator::add(std::span<const GramRows> chunks, int64_t rows, const Tensor& accumulator,
+                          const Context& context) {
+  const int64_t tiles = static_cast<int64_t>(tiles_.size()), blocks = divide_up(rows, kPackRows);
+  const auto pack_block = [&](size_t chunk, int64_t block) {
+    pack(chunks[chunk], block * kPackRows, std::min(rows, (block + 1) * kPackRows), panels(static_cast<int64_t>(chunk)));
+  };
+  if (!chunks.empty() && !parallel_for(blocks, context, [&](int64_t block) { pack_block(0, block); })) return false;
+  for (size_t chunk = 0; chunk < chunks.size(); ++chunk) {
+    const bool more = chunk + 1 < chunks.size();
+    // Tiles first: the small blocks of the next chunk then fill the gaps at the end.
+    const bool done = parallel_for(tiles + (more ? blocks : 0), context, [&](int64_t index) {
+      if (index >= tiles) return pack_block(chunk + 1, index - tiles);
+      const Tile& tile = tiles_[static_cast<size_t>(index)];
+      const int64_t slot = slots_.take();
+      float* sum = sums_.get() + slot * tile_width_ * tile_width_;
+      multiply(tile, panels(static_cast<int64_t>(chunk)), rows, sum);
+      if (accumulator.dtype == OSC_FLOAT64) {
+        add_tile(tile, sum, data<double>(accumulator));
+      } else {
+        add_tile(tile, sum, data<float>(accumulator));
+      }
+      slots_.give(slot);
+    });
+    if (!done) return false;
+    report(context, static_cast<double>(chunk + 1), static_cast<double>(chunks.size()));
+  }
+  return true;
 }
 
 int64_t first_non_finite(const float* x, int64_t rows, int64_t columns, int64_t stride, const Context& context) {

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "../core/memory.h"
@@ -42,31 +43,39 @@ class Slots {
   std::vector<int64_t> free_;
 };
 
+// Tokens where they are: row i begins at data + i * stride.
+struct GramRows {
+  const float* data;
+  int64_t stride;
+};
+
 // Adds x^T x of chunks to the lower half of an accumulator [in, in], float32 or float64.
 //
 // A chunk is copied once to panels of 48 columns, each panel contiguous and zero-padded to 16, 32 or 48 columns; tiles of
 // at most 384 x 384 elements then go over the chunk 256 tokens at a time with their sum in a buffer that stays in the
 // second-level cache, and are added to the accumulator at the end. Every element is the same chain of operations whatever
 // the tiles are, so neither threads nor the place of an element matter.
-// Workspace: rows * (in rounded up to 16) floats, and 384 * 384 for each thread.
+// While the tiles of one chunk are computed the next one is copied: with several, twice the panels are needed.
+// Workspace: rows * (in rounded up to 16) floats once or twice, and up to 384 * 384 for each thread.
 class GramAccumulator {
  public:
-  // For chunks of at most `rows` tokens, on up to `threads` threads. Check with `if (!accumulator)`: OUT_OF_MEMORY.
-  GramAccumulator(int64_t in, int64_t rows, int threads);
+  // For up to `chunks` chunks in a call, of at most `rows` tokens, on up to `threads` threads. Check with
+  // `if (!accumulator)`: OUT_OF_MEMORY.
+  GramAccumulator(int64_t in, int64_t rows, int64_t chunks, int threads);
   explicit operator bool() const { return panels_ && sums_; }
   int64_t bytes() const { return panels_.bytes() + sums_.bytes(); }
 
-  // x [rows, in], row stride `stride`. False when cancelled: the accumulator may then hold a part of the chunk.
-  bool add(const float* x, int64_t stride, int64_t rows, const Tensor& accumulator, const Context& context);
+  // Adds chunks of `rows` tokens each, in order. False when cancelled: the accumulator may then hold a part of them.
+  bool add(std::span<const GramRows> chunks, int64_t rows, const Tensor& accumulator, const Context& context);
 
  private:
   struct Tile {
     int64_t row_panel, row_panels, column_panel, column_panels;
   };
   int64_t width(int64_t panel) const;  // floats between rows of a panel
-  float* panel(int64_t index) const { return panels_.get() + index * panel_stride_; }
-  void pack(const float* x, int64_t stride, int64_t from, int64_t to);
-  void multiply(const Tile& tile, int64_t rows, float* sum) const;
+  float* panels(int64_t chunk) const { return panels_.get() + (chunk % 2) * panel_count_ * panel_stride_; }
+  void pack(const GramRows& x, int64_t from, int64_t to, float* panels) const;
+  void multiply(const Tile& tile, const float* panels, int64_t rows, float* sum) const;
   template <class Real>
   void add_tile(const Tile& tile, const float* sum, Real* accumulator) const;
 

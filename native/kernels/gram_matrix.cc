@@ -33,9 +33,10 @@ Status make_matrix(const GramMatrixArgs& args, int64_t n, const Context& context
   });
   if (!copied) return aborted();
   if (args.staged > 0) {
-    GramAccumulator gram(n, args.staged, thread_count());
+    GramAccumulator gram(n, args.staged, 1, thread_count());
     if (!gram) return fail(OSC_OUT_OF_MEMORY, gram.bytes(), "no memory for the workspace of a Gram matrix");
-    if (!gram.add(data<float>(args.staging), n, args.staged, args.matrix, context)) return aborted();
+    const GramRows staged{data<float>(args.staging), n};
+    if (!gram.add({&staged, 1}, args.staged, args.matrix, context)) return aborted();
   }
   const bool scaled =
       parallel_for(blocks, context, [&](int64_t block) { scale_and_mirror(matrix, n, args.scale, block); });

@@ -1,5 +1,5 @@
-#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "../kernels.h"
 #include "gram_accumulate.h"
@@ -28,36 +28,29 @@ Status input_gram(InputGramArgs& args, const Context& context) {
     return fail(OSC_NON_FINITE, bad, "activation [%lld, %lld] is not finite", static_cast<long long>(bad / in),
                 static_cast<long long>(bad % in));
   }
-  int64_t staged = args.staged;
+  const int64_t staged = args.staged;
   args.new_staged = (staged + tokens) % kGramChunk;
   if (in == 0) return ok();
 
   float* staging = data<float>(args.staging);
-  const float* next = data<float>(x);
-  int64_t left = tokens;
-  if (staged + tokens < kGramChunk) {
-    copy_rows(next, stride, tokens, in, staging + staged * in);
+  const float* x_rows = data<float>(x);
+  const int64_t count = (staged + tokens) / kGramChunk;
+  if (count == 0) {
+    copy_rows(x_rows, stride, tokens, in, staging + staged * in);
     return ok();
   }
-  GramAccumulator gram(in, kGramChunk, thread_count());
+  GramAccumulator gram(in, kGramChunk, count, thread_count());
   if (!gram) return fail(OSC_OUT_OF_MEMORY, gram.bytes(), "no memory for the workspace of a Gram matrix");
-  const int64_t chunks = (staged + tokens) / kGramChunk;
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    const int64_t taken = kGramChunk - staged;
-    const float* rows = next;
-    int64_t rows_stride = stride;
-    if (staged > 0) {  // complete the chunk that earlier calls began; otherwise the rows are read where they are
-      copy_rows(next, stride, taken, in, staging + staged * in);
-      rows = staging;
-      rows_stride = in;
-      staged = 0;
-    }
-    if (!gram.add(rows, rows_stride, kGramChunk, args.accumulator, context)) return aborted();
-    next += taken * stride;
-    left -= taken;
-    report(context, static_cast<double>(tokens - left), static_cast<double>(tokens));
+  std::vector<GramRows> chunks;
+  int64_t next = 0;
+  if (staged > 0) {  // complete the chunk that earlier calls began; all others are read where they are
+    next = kGramChunk - staged;
+    copy_rows(x_rows, stride, next, in, staging + staged * in);
+    chunks.push_back({staging, in});
   }
-  copy_rows(next, stride, left, in, staging);
+  for (; next + kGramChunk <= tokens; next += kGramChunk) chunks.push_back({x_rows + next * stride, stride});
+  if (!gram.add(chunks, kGramChunk, args.accumulator, context)) return aborted();
+  copy_rows(x_rows + next * stride, stride, tokens - next, in, staging);
   return ok();
 }
 

@@ -87,7 +87,8 @@ bool add_group(const Geometry& g, int64_t group, const State& state, int64_t sta
     next += count;
     staged += count;
     if (staged < kGramChunk) break;
-    if (!gram->add(state.staging, g.columns, kGramChunk, state.accumulator, context)) return false;
+    const GramRows chunk{state.staging, g.columns};
+    if (!gram->add({&chunk, 1}, kGramChunk, state.accumulator, context)) return false;
     staged = 0;
   }
   return true;
@@ -139,7 +140,7 @@ Status unfold_gram(UnfoldGramArgs& args, const Context& context) {
   std::vector<std::unique_ptr<GramAccumulator>> grams(static_cast<size_t>(workers));
   if (args.staged + g.patches() >= kGramChunk) {
     for (auto& gram : grams) {
-      gram = std::make_unique<GramAccumulator>(g.columns, kGramChunk, many ? 1 : thread_count());
+      gram = std::make_unique<GramAccumulator>(g.columns, kGramChunk, 1, many ? 1 : thread_count());
       if (!*gram) return fail(OSC_OUT_OF_MEMORY, gram->bytes(), "no memory for the workspace of a Gram matrix");
     }
   }
