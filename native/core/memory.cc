@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kAlign = 64;
 constexpr size_t kLarge = size_t{1} << 20;           // from here on whole pages, straight from the system
-constexpr size_t kCacheLimit = size_t{256} << 20;    // freed bytes kept at most
+constexpr size_t kCacheLimit = size_t{256} << 20;    // freed bytes kept at most, the newest
 
 // Coarser steps for larger blocks so that nearly equal sizes share a cached block; at most 1/16 is wasted.
 size_t rounded(size_t bytes) {
@@ -33,7 +33,7 @@ class Cache {
       std::lock_guard<std::mutex> lock(mutex_);
       const auto found = free_.find(size);
       if (found != free_.end()) {
-        void* block = found->second;
+        void* block = found->second.pages;
         free_.erase(found);
         stats_.cached_bytes -= static_cast<int64_t>(size);
         count(size);
@@ -57,17 +57,18 @@ class Cache {
     std::lock_guard<std::mutex> lock(mutex_);
     stats_.live_bytes -= static_cast<int64_t>(size);
     --stats_.live_blocks;
-    if (stats_.cached_bytes + static_cast<int64_t>(size) > static_cast<int64_t>(kCacheLimit)) {
+    if (size > kCacheLimit) {
       put(block, size);
       return;
     }
-    free_.emplace(size, block);
+    while (stats_.cached_bytes + static_cast<int64_t>(size) > static_cast<int64_t>(kCacheLimit)) evict_oldest();
+    free_.emplace(size, Block{block, ++clock_});
     stats_.cached_bytes += static_cast<int64_t>(size);
   }
 
   void clear() {
     std::lock_guard<std::mutex> lock(mutex_);
-    for (const auto& [size, block] : free_) put(block, size);
+    for (const auto& [size, block] : free_) put(block.pages, size);
     free_.clear();
     stats_.cached_bytes = 0;
   }
@@ -83,6 +84,20 @@ class Cache {
   }
 
  private:
+  struct Block {
+    void* pages;
+    uint64_t freed_at;
+  };
+
+  void evict_oldest() {
+    const auto oldest = std::min_element(free_.begin(), free_.end(), [](const auto& a, const auto& b) {
+      return a.second.freed_at < b.second.freed_at;
+    });
+    put(oldest->second.pages, oldest->first);
+    stats_.cached_bytes -= static_cast<int64_t>(oldest->first);
+    free_.erase(oldest);
+  }
+
   static void* get(size_t size) { return size < kLarge ? std::aligned_alloc(kAlign, size) : map_pages(size); }
   static void put(void* block, size_t size) {
     if (size < kLarge) {
@@ -98,7 +113,8 @@ class Cache {
   }
 
   std::mutex mutex_;
-  std::multimap<size_t, void*> free_;
+  std::multimap<size_t, Block> free_;
+  uint64_t clock_ = 0;
   MemoryStats stats_{};
 };
 

@@ -1,6 +1,7 @@
 #include "parallel.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
@@ -13,6 +14,15 @@ namespace osc {
 namespace {
 
 thread_local bool inside_tile = false;
+
+// Offers the processor to others for at most 100 microseconds before the caller blocks. Waking a processor that fell asleep
+// costs as much as a small tile; on a busy machine the yield gives way at once, so nobody spins at another's expense.
+template <class Ready>
+void yield_until(Ready ready) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + std::chrono::microseconds(100);
+  while (!ready() && Clock::now() < end) std::this_thread::yield();
+}
 
 class Pool {
  public:
@@ -42,10 +52,11 @@ class Pool {
       }
       job_ = &job;
       wanted_ = helpers;
-      ++generation_;
+      announced_.store(++generation_, std::memory_order_release);
     }
     wake_.notify_all();
     drain(job);
+    yield_until([&] { return job.finished.load(std::memory_order_acquire) == tiles; });
     std::unique_lock<std::mutex> lock(mutex_);
     job_ = nullptr;  // late workers find nothing to do
     done_.wait(lock, [this] { return active_ == 0; });
@@ -86,7 +97,7 @@ class Pool {
       const int64_t tile = job.next.fetch_add(1, std::memory_order_relaxed);
       if (tile >= job.tiles) break;
       job.function(job.closure, tile);
-      job.finished.fetch_add(1, std::memory_order_relaxed);
+      job.finished.fetch_add(1, std::memory_order_release);
     }
     inside_tile = false;
   }
@@ -95,6 +106,11 @@ class Pool {
     uint64_t seen = 0;
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
+      if (generation_ == seen) {
+        lock.unlock();
+        yield_until([&] { return announced_.load(std::memory_order_acquire) != seen; });
+        lock.lock();
+      }
       wake_.wait(lock, [&] { return generation_ != seen; });
       seen = generation_;
       if (!job_ || id >= wanted_) continue;
@@ -117,6 +133,7 @@ class Pool {
   int wanted_ = 0;
   int active_ = 0;
   uint64_t generation_ = 0;
+  std::atomic<uint64_t> announced_{0};  // generation_, readable without the mutex
 };
 
 }  // namespace
