@@ -68,7 +68,7 @@
 //   damp_percent: fraction of mean(diag H) added to the diagonal. act_order: process columns by falling diag H (stable).
 //   precision: 64 or 32, the dtype of the factorization.
 //   factor [n, n] float32, any row stride: N_ij = R_ij / R_jj for i < j in processing order; the rest of the matrix is not
-//   written. diagonal [n] float64: R_jj. order [n] int32: order[t] = column processed at step t. dead [n] uint8: 1 where
+//   written; below 1e-20 they are zero. diagonal [n] float64: R_jj. order [n] int32: order[t] = column processed at step t. dead [n] uint8: 1 where
 //   diag H = 0 (treated as 1, before the order and the mean are taken).
 //   damping: absolute value added. NOT_POSITIVE_DEFINITE: index = original column at which the pivot failed.
 //   NON_FINITE: index = flat position in gram. Source: Frantar et al., GPTQ, 2022, algorithm 1; ours: no inverse is formed

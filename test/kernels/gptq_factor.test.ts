@@ -93,6 +93,28 @@ eachDevice("gptq_factor", (device) => {
     }
   });
 
+  test("no entry is subnormal: they would make the column recursion many times slower", async () => {
+    const n = 1200; // the factor of this matrix falls off as 0.8^k
+    const H = Array.from({ length: n }, (_, i) =>
+      Array.from({ length: n }, (_, j) => 0.8 ** Math.abs(i - j)),
+    );
+    const factor = await gptqFactor(matrix(H, "float64", device), {
+      dampPercent: 0,
+      actOrder: false,
+      precision: "float64",
+    });
+    const N = (await factor.factor.data()) as Float32Array;
+    let tiny = 0;
+    for (let i = 0; i < n; ++i) {
+      for (let j = i + 1; j < n; ++j) {
+        const size = Math.abs(N[i * n + j]!);
+        if (size > 0 && size < 1e-20) ++tiny;
+      }
+    }
+    expect(tiny).toBe(0);
+    expect(N[1]).toBeCloseTo(0.8, 5);
+  });
+
   test("threads change no bit", async () => {
     const { H } = ar1Layer(1, 400, 0.8, 3);
     const results = [];
