@@ -45,7 +45,8 @@
 //   accumulator [in, in] float64 (in <= 2048) or float32 (above): lower half is the sum over full chunks.
 //   float32 products over one chunk; their sums in the accumulator's dtype, chunk after chunk: the result does not depend on
 //   how tokens were cut into calls, nor on threads. NON_FINITE (index: flat position in x) leaves everything unchanged.
-//   Work: in^2 * tokens flops. Workspace: 2048 * in floats, twice that when a call completes several chunks.
+//   Work: in^2 * tokens flops. Workspace: 2048 * in floats; when a call completes several chunks twice
+//   that, and in^2 doubles for in <= 2048.
 #define OSC_FIELDS_input_gram(F) \
   F(in, x) F(inout, staging) F(inout, accumulator) F(i64, staged) F(ret_i64, new_staged)
 

@@ -19,9 +19,11 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // Panels of a side of a tile: as large as the cache likes, but four sides a matrix, so that there are tiles to share.
 int64_t panels_of_tile(int64_t panels) { return std::clamp<int64_t>(divide_up(panels, 4), 1, kMaxPanels); }
 
-void add_row(const float* row, int64_t count, double* sum) { gram_simd().add_row(row, count, sum); }
-void add_row(const float* row, int64_t count, float* sum) {
-  for (int64_t j = 0; j < count; ++j) sum[j] += row[j];
+void add_row(const float* row, int64_t count, const double* before, double* after) {
+  gram_simd().add_row(row, count, before, after);
+}
+void add_row(const float* row, int64_t count, const float* before, float* after) {
+  for (int64_t j = 0; j < count; ++j) after[j] = before[j] + row[j];
 }
 
 }  // namespace
@@ -31,6 +33,7 @@ GramAccumulator::GramAccumulator(int64_t in, int64_t rows, int64_t chunks, int t
       panel_count_(divide_up(in, kGramPanel)),
       panel_stride_(rows * kGramPanel + kPanelPad),
       tile_width_(panels_of_tile(panel_count_) * kGramPanel),
+      held_(chunks > 1 && in <= kGramHeldColumns),
       slots_(threads) {
   const int64_t side = tile_width_ / kGramPanel;
   for (int64_t i = 0; i < panel_count_; i += side) {
@@ -41,6 +44,7 @@ GramAccumulator::GramAccumulator(int64_t in, int64_t rows, int64_t chunks, int t
   // Large ones first: the last ones to start then end at nearly the same time.
   std::stable_partition(tiles_.begin(), tiles_.end(), [](const Tile& t) { return t.row_panel != t.column_panel; });
   panels_ = Buffer<float>((chunks > 1 ? 2 : 1) * panel_count_ * panel_stride_);
+  if (held_) total_ = Buffer<double>(in * in);
   sums_ = Buffer<float>(threads * tile_width_ * tile_width_);
 }
 
@@ -48,19 +52,22 @@ int64_t GramAccumulator::width(int64_t panel) const {
   return divide_up(std::min(kGramPanel, in_ - panel * kGramPanel), kGramUnit) * kGramUnit;
 }
 
-// Rows [from, to) of the chunk, to all panels.
-void GramAccumulator::pack(const GramRows& x, int64_t from, int64_t to, float* panels) const {
+// Rows [from, to) of the chunk, to all panels. Returns whether all were finite.
+bool GramAccumulator::pack(const GramRows& x, int64_t from, int64_t to, float* panels) const {
   const int64_t whole = in_ / kGramPanel, rest = in_ % kGramPanel, last = rest ? width(whole) : 0;
-  const auto pack_row = gram_simd().pack_row;
+  const GramSimd& simd = gram_simd();
+  bool finite = true;
   for (int64_t k = from; k < to; ++k) {
     const float* source = x.data + k * x.stride;
-    pack_row(source, whole, panels + k * kGramPanel, panel_stride_);
+    finite &= simd.pack_row(source, whole, panels + k * kGramPanel, panel_stride_);
     if (!rest) continue;
     source += whole * kGramPanel;
+    finite &= simd.all_finite(source, rest);
     float* target = panels + whole * panel_stride_ + k * last;
     for (int64_t j = 0; j < rest; ++j) target[j] = source[j];
     for (int64_t j = rest; j < last; ++j) target[j] = 0;
   }
+  return finite;
 }
 
 // sum [.][tile_width_] = the tile's part of X^T X over the packed rows; on the diagonal only what the lower half needs.
@@ -90,43 +97,54 @@ void GramAccumulator::multiply(const Tile& tile, const float* panels, int64_t ro
 }
 
 template <class Real>
-void GramAccumulator::add_tile(const Tile& tile, const float* sum, Real* accumulator) const {
+void GramAccumulator::add_tile(const Tile& tile, const float* sum, const Real* before, Real* after) const {
   const int64_t first_row = tile.row_panel * kGramPanel, first_column = tile.column_panel * kGramPanel;
   const int64_t end_row = std::min(in_, first_row + tile.row_panels * kGramPanel);
   const int64_t end_column = std::min(in_, first_column + tile.column_panels * kGramPanel);
   for (int64_t i = first_row; i < end_row; ++i, sum += tile_width_) {
-    Real* target = accumulator + i * in_ + first_column;
-    add_row(sum, std::min(end_column, i + 1) - first_column, target);
+    const int64_t at = i * in_ + first_column;
+    add_row(sum, std::min(end_column, i + 1) - first_column, before + at, after + at);
   }
 }
 
-bool GramAccumulator::add(std::span<const GramRows> chunks, int64_t rows, const Tensor& accumulator,
-                          const Context& context) {
-  const int64_t tiles = static_cast<int64_t>(tiles_.size()), blocks = divide_up(rows, kPackRows);
-  const auto pack_block = [&](size_t chunk, int64_t block) {
-    pack(chunks[chunk], block * kPackRows, std::min(rows, (block + 1) * kPackRows), panels(static_cast<int64_t>(chunk)));
+template <class Real>
+GramAccumulator::Outcome GramAccumulator::add_chunks(std::span<const GramRows> chunks, int64_t rows, Real* accumulator,
+                                                     const Context& context) {
+  const int64_t count = static_cast<int64_t>(chunks.size()), tiles = static_cast<int64_t>(tiles_.size());
+  const int64_t blocks = divide_up(rows, kPackRows);
+  Real* total = held_ ? reinterpret_cast<Real*>(total_.get()) : accumulator;
+  std::atomic<bool> finite{true};
+  const auto pack_block = [&](int64_t chunk, int64_t block) {
+    const int64_t from = block * kPackRows, to = std::min(rows, from + kPackRows);
+    if (!pack(chunks[static_cast<size_t>(chunk)], from, to, panels(chunk))) finite = false;
   };
-  if (!chunks.empty() && !parallel_for(blocks, context, [&](int64_t block) { pack_block(0, block); })) return false;
-  for (size_t chunk = 0; chunk < chunks.size(); ++chunk) {
-    const bool more = chunk + 1 < chunks.size();
+  if (!parallel_for(blocks, context, [&](int64_t block) { pack_block(0, block); })) return Outcome::kCancelled;
+  for (int64_t chunk = 0; chunk < count; ++chunk) {
+    if (!finite) return Outcome::kNotFinite;
+    const bool last = chunk + 1 == count;
+    const Real* before = chunk == 0 ? accumulator : total;
+    Real* after = last ? accumulator : total;
     // Tiles first: the small blocks of the next chunk then fill the gaps at the end.
-    const bool done = parallel_for(tiles + (more ? blocks : 0), context, [&](int64_t index) {
+    const bool done = parallel_for(tiles + (last ? 0 : blocks), context, [&](int64_t index) {
       if (index >= tiles) return pack_block(chunk + 1, index - tiles);
       const Tile& tile = tiles_[static_cast<size_t>(index)];
       const int64_t slot = slots_.take();
       float* sum = sums_.get() + slot * tile_width_ * tile_width_;
-      multiply(tile, panels(static_cast<int64_t>(chunk)), rows, sum);
-      if (accumulator.dtype == OSC_FLOAT64) {
-        add_tile(tile, sum, data<double>(accumulator));
-      } else {
-        add_tile(tile, sum, data<float>(accumulator));
-      }
+      multiply(tile, panels(chunk), rows, sum);
+      add_tile(tile, sum, before, after);
       slots_.give(slot);
     });
-    if (!done) return false;
-    report(context, static_cast<double>(chunk + 1), static_cast<double>(chunks.size()));
+    if (!done) return Outcome::kCancelled;
+    report(context, static_cast<double>(chunk + 1), static_cast<double>(count));
   }
-  return true;
+  return Outcome::kDone;
+}
+
+GramAccumulator::Outcome GramAccumulator::add(std::span<const GramRows> chunks, int64_t rows, const Tensor& accumulator,
+                                              const Context& context) {
+  if (chunks.empty()) return Outcome::kDone;
+  return accumulator.dtype == OSC_FLOAT64 ? add_chunks(chunks, rows, data<double>(accumulator), context)
+                                          : add_chunks(chunks, rows, data<float>(accumulator), context);
 }
 
 int64_t first_non_finite(const float* x, int64_t rows, int64_t columns, int64_t stride, const Context& context) {

@@ -13,7 +13,8 @@
 
 namespace osc {
 
-inline constexpr int64_t kGramChunk = 2048;  // tokens whose products are summed in float32
+inline constexpr int64_t kGramChunk = 2048;        // tokens whose products are summed in float32
+inline constexpr int64_t kGramHeldColumns = 2048;  // see GramAccumulator
 
 // Numbers 0..count-1, each held by one tile at a time: which part of a workspace a tile may use. With thread_count() of
 // them there is a free one, unless somebody raised that number meanwhile: then a tile waits.
@@ -55,18 +56,27 @@ struct GramRows {
 // at most 384 x 384 elements then go over the chunk 256 tokens at a time with their sum in a buffer that stays in the
 // second-level cache, and are added to the accumulator at the end. Every element is the same chain of operations whatever
 // the tiles are, so neither threads nor the place of an element matter.
-// While the tiles of one chunk are computed the next one is copied: with several, twice the panels are needed.
-// Workspace: rows * (in rounded up to 16) floats once or twice, and up to 384 * 384 for each thread.
+// While the tiles of one chunk are computed the next one is copied, which also finds NaN and Inf. Up to kGramHeldColumns the
+// sums of all chunks but the last go to a matrix of our own, so that the accumulator changes only when every token is known
+// to be finite. Above, where another matrix is much memory and another look at the tokens is little time, the caller looks.
+// Workspace: rows * (in rounded up to 16) floats, and 384 * 384 for each thread; with several chunks twice the former, and
+// the matrix.
 class GramAccumulator {
  public:
+  enum class Outcome {
+    kDone,
+    kNotFinite,  // up to kGramHeldColumns the accumulator is as it was
+    kCancelled,  // the accumulator may hold a part of the chunks
+  };
+
   // For up to `chunks` chunks in a call, of at most `rows` tokens, on up to `threads` threads. Check with
   // `if (!accumulator)`: OUT_OF_MEMORY.
   GramAccumulator(int64_t in, int64_t rows, int64_t chunks, int threads);
-  explicit operator bool() const { return panels_ && sums_; }
-  int64_t bytes() const { return panels_.bytes() + sums_.bytes(); }
+  explicit operator bool() const { return panels_ && sums_ && (!held_ || total_); }
+  int64_t bytes() const { return panels_.bytes() + sums_.bytes() + total_.bytes(); }
 
-  // Adds chunks of `rows` tokens each, in order. False when cancelled: the accumulator may then hold a part of them.
-  bool add(std::span<const GramRows> chunks, int64_t rows, const Tensor& accumulator, const Context& context);
+  // Adds chunks of `rows` tokens each, in order.
+  Outcome add(std::span<const GramRows> chunks, int64_t rows, const Tensor& accumulator, const Context& context);
 
  private:
   struct Tile {
@@ -74,14 +84,18 @@ class GramAccumulator {
   };
   int64_t width(int64_t panel) const;  // floats between rows of a panel
   float* panels(int64_t chunk) const { return panels_.get() + (chunk % 2) * panel_count_ * panel_stride_; }
-  void pack(const GramRows& x, int64_t from, int64_t to, float* panels) const;
+  bool pack(const GramRows& x, int64_t from, int64_t to, float* panels) const;
   void multiply(const Tile& tile, const float* panels, int64_t rows, float* sum) const;
   template <class Real>
-  void add_tile(const Tile& tile, const float* sum, Real* accumulator) const;
+  void add_tile(const Tile& tile, const float* sum, const Real* before, Real* after) const;
+  template <class Real>
+  Outcome add_chunks(std::span<const GramRows> chunks, int64_t rows, Real* accumulator, const Context& context);
 
   int64_t in_, panel_count_, panel_stride_, tile_width_;
+  bool held_;
   std::vector<Tile> tiles_;
   Buffer<float> panels_, sums_;
+  Buffer<double> total_;  // or floats
   Slots slots_;
 };
 

@@ -36,7 +36,9 @@ Status make_matrix(const GramMatrixArgs& args, int64_t n, const Context& context
     GramAccumulator gram(n, args.staged, 1, thread_count());
     if (!gram) return fail(OSC_OUT_OF_MEMORY, gram.bytes(), "no memory for the workspace of a Gram matrix");
     const GramRows staged{data<float>(args.staging), n};
-    if (!gram.add({&staged, 1}, args.staged, args.matrix, context)) return aborted();
+    const auto outcome = gram.add({&staged, 1}, args.staged, args.matrix, context);
+    if (outcome == GramAccumulator::Outcome::kNotFinite) return fail(OSC_NON_FINITE, 0, "a staged token is not finite");
+    if (outcome == GramAccumulator::Outcome::kCancelled) return aborted();
   }
   const bool scaled =
       parallel_for(blocks, context, [&](int64_t block) { scale_and_mirror(matrix, n, args.scale, block); });

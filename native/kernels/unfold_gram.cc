@@ -88,7 +88,8 @@ bool add_group(const Geometry& g, int64_t group, const State& state, int64_t sta
     staged += count;
     if (staged < kGramChunk) break;
     const GramRows chunk{state.staging, g.columns};
-    if (!gram->add({&chunk, 1}, kGramChunk, state.accumulator, context)) return false;
+    const auto outcome = gram->add({&chunk, 1}, kGramChunk, state.accumulator, context);
+    if (outcome != GramAccumulator::Outcome::kDone) return false;
     staged = 0;
   }
   return true;

@@ -26,10 +26,11 @@ struct GramTile {
 
 struct GramSimd {
   void (*tile)(const GramTile& tile);
-  // One row of `panels` whole panels: 48 floats to each of target, target + stride, ... (64-byte aligned).
-  void (*pack_row)(const float* row, int64_t panels, float* target, int64_t stride);
+  // One row of `panels` whole panels: 48 floats to each of target, target + stride, ... (64-byte aligned). Returns whether
+  // all were finite.
+  bool (*pack_row)(const float* row, int64_t panels, float* target, int64_t stride);
   bool (*all_finite)(const float* values, int64_t count);
-  void (*add_row)(const float* row, int64_t count, double* sum);  // sum += row
+  void (*add_row)(const float* row, int64_t count, const double* before, double* after);  // after = before + row
 };
 
 const GramSimd& gram_simd();  // of cpu_path()
