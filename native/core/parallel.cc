@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -56,10 +57,11 @@ class Pool {
     }
     wake_.notify_all();
     drain(job);
-    yield_until([&] { return job.finished.load(std::memory_order_acquire) == tiles; });
+    yield_until([&] { return job.failed.load() || job.finished.load(std::memory_order_acquire) == tiles; });
     std::unique_lock<std::mutex> lock(mutex_);
     job_ = nullptr;  // late workers find nothing to do
     done_.wait(lock, [this] { return active_ == 0; });
+    if (job.exception) std::rethrow_exception(job.exception);
     return job.finished.load(std::memory_order_relaxed) == tiles;
   }
 
@@ -71,6 +73,8 @@ class Pool {
     const Context* context;
     std::atomic<int64_t> next{0};
     std::atomic<int64_t> finished{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr exception;  // the first one, written by whoever set `failed`
   };
 
   Pool() {
@@ -93,10 +97,15 @@ class Pool {
   static void drain(Job& job) {
     inside_tile = true;
     for (;;) {
-      if (cancelled(*job.context)) break;
+      if (job.failed.load(std::memory_order_relaxed) || cancelled(*job.context)) break;
       const int64_t tile = job.next.fetch_add(1, std::memory_order_relaxed);
       if (tile >= job.tiles) break;
-      job.function(job.closure, tile);
+      try {
+        job.function(job.closure, tile);
+      } catch (...) {  // out of memory on a worker must reach the caller, not end the process
+        if (!job.failed.exchange(true)) job.exception = std::current_exception();
+        break;
+      }
       job.finished.fetch_add(1, std::memory_order_release);
     }
     inside_tile = false;

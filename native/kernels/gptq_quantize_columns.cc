@@ -10,8 +10,8 @@
 #include "../core/memory.h"
 #include "../core/parallel.h"
 #include "../kernels.h"
-#include "../simd/simd.h"
 #include "../simd/grid.h"
+#include "../simd/simd.h"
 
 namespace osc {
 namespace {
@@ -40,7 +40,7 @@ struct Layer {
         dynamic(groups.count > 1 && !a.static_groups),
         rows(a.weight.shape[0]),
         columns(a.weight.shape[1]),
-        block(std::max<int64_t>(a.block_size, 1)),
+        block(std::clamp<int64_t>(a.block_size, 1, std::max<int64_t>(a.weight.shape[1], 1))),
         grid_of(static_cast<size_t>(columns)),
         step_of(static_cast<size_t>(columns)) {
     // Blocks start at group starts, so that every update has arrived when a grid is taken.
@@ -155,7 +155,7 @@ class Tile {
     const int64_t columns = layer_.columns, out = layer_.rows;
     const int32_t* order = data<int32_t>(layer_.args.order);
     uint8_t* codes = data<uint8_t>(layer_.args.codes) + first_ * columns;
-    const bool in_order = !layer_.args.order.data || std::is_sorted(order, order + columns);
+    const bool in_order = std::is_sorted(order, order + columns);
     for (int64_t r0 = 0; r0 < live_; r0 += kCut) {
       const int64_t rows = std::min(kCut, live_ - r0);
       for (int64_t t0 = 0; t0 < columns; t0 += kCut) {

@@ -158,6 +158,13 @@ eachDevice("gptq_quantize_columns", (device) => {
     if (ties === 0) expect(Math.abs(q.loss - oracle.loss)).toBeLessThan(1e-3 * oracle.loss + 1e-12);
   });
 
+  test("a block wider than the layer is the layer", async () => {
+    const layer = ar1Layer(3, 20, 0.8, 4);
+    const [W20, H20] = [matrix(layer.W, "float32", device), matrix(layer.H, "float64", device)];
+    const wide = await run(W20, H20, { blockSize: Number.MAX_SAFE_INTEGER });
+    expect(wide.codes).toEqual((await run(W20, H20, { blockSize: 20 })).codes);
+  });
+
   test("an empty layer gives empty codes", async () => {
     const q = await run(
       Tensor.empty([0, 3], { device }),

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -63,5 +64,19 @@ TEST_CASE("a cancelled context stops at the next tile and says so") {
     }));
     CHECK(runs <= threads);
     CHECK_FALSE(parallel_for(0, context, [](int64_t) {}));
+  }
+}
+
+TEST_CASE("what a tile throws reaches the caller, and the pool goes on") {
+  for (const int threads : {1, 2, 4}) {
+    const Threads guard(threads);
+    for (const int64_t bad : {0, 37, 63}) {
+      CHECK_THROWS_AS(parallel_for(64, kPlain, [&](int64_t tile) {
+        if (tile == bad) throw std::bad_alloc();
+      }), std::bad_alloc);
+    }
+    std::atomic<int> total{0};
+    CHECK(parallel_for(64, kPlain, [&](int64_t) { total++; }));
+    CHECK(total.load() == 64);
   }
 }
