@@ -131,6 +131,11 @@ export class LockedError extends OsculateError {
   }
 }
 
+/** The error of a call that a signal ended: code "ABORTED", the signal's reason as cause. */
+export function abortError(fn: string, signal: AbortSignal): OsculateError {
+  return new OsculateError("ABORTED", `${fn}: aborted`, { cause: signal.reason as unknown });
+}
+
 /** A short, safe rendering of any value for an error message. */
 export function describe(value: unknown): string {
   if (typeof value === "string")

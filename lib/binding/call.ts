@@ -6,6 +6,7 @@ import {
   type ErrorDetails,
 } from "../errors.js";
 import type { KernelArguments, KernelResults } from "./addon-types.js";
+import { untilAborted } from "./abort.js";
 import { addon } from "./load.js";
 
 /** Devices a tensor can live on. */
@@ -95,9 +96,8 @@ export async function call(
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     const running = native.run(kernel, device, args, token, progress);
-    const results = await (signal
-      ? Promise.race([running, rejectOnAbort(signal, running)])
-      : running);
+    // After an abort the kernel stops at its next tile; its buffers stay held until then.
+    const results = await untilAborted(running, signal);
     if (thrown) throw thrown.error;
     return results;
   } catch (cause) {
@@ -107,20 +107,6 @@ export async function call(
   } finally {
     signal?.removeEventListener("abort", onAbort);
   }
-}
-
-/** Rejects when the signal aborts; the kernel itself stops at its next tile, its buffers stay held until then. */
-function rejectOnAbort(signal: AbortSignal, running: Promise<unknown>): Promise<never> {
-  return new Promise((_, reject) => {
-    const onAbort = () => {
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-    const forget = () => {
-      signal.removeEventListener("abort", onAbort);
-    };
-    running.then(forget, forget);
-  });
 }
 
 /** Like `call`, blocking: waits for everything queued before it. */

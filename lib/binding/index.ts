@@ -7,6 +7,7 @@ export type {
   Storage,
 } from "./addon-types.js";
 export type { TypedArray } from "./typed-array.js";
+export { untilAborted } from "./abort.js";
 export { addon, loadAttempts, packageRoot, packageVersion, type LoadAttempt } from "./load.js";
 export { call, callSync, enqueue, type CallOptions, type Device, type Progress } from "./call.js";
 export { inspectBinding, memoryStats, setThreads, type BindingReport } from "./system.js";

@@ -1,11 +1,11 @@
 /** The work of a job between its checks and its output: calibrate, quantize, journal. */
-import { ArgumentError, OsculateError } from "../errors.js";
+import { ArgumentError } from "../errors.js";
 import type { OnnxModel } from "../formats/onnx/index.js";
 import { captureInputs } from "../graph/calibration.js";
 import { type QuantizableLayer, readWeight } from "../graph/layers.js";
 import { writeDenseWeight } from "../graph/rewrite.js";
 import { SequentialRunner } from "../graph/sequential.js";
-import { canonicalJson } from "../io/index.js";
+import { canonicalJson, throwIfAborted } from "../io/index.js";
 import { LayerGrams } from "./job-grams.js";
 import { type LayerJob, quantizeLayer } from "./job-layer.js";
 import type { CalibrationFacts, WatchedSamples } from "./job-inputs.js";
@@ -96,7 +96,7 @@ class Progress {
       onLayer(assignment, old, { index, resumed: true, etaSeconds: this.#eta() });
       return;
     }
-    throwIfAborted(signal);
+    throwIfAborted("quantizeOnnx", signal);
     state.check();
     emit({ type: "layer-start", index, total: this.#job.chosen.length, name: layer.name });
     const start = performance.now();
@@ -125,11 +125,6 @@ class Progress {
     if (this.#costDone === 0) return undefined;
     return (this.#costLeft / this.#costDone) * this.#seconds;
   }
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted !== true) return;
-  throw new OsculateError("ABORTED", "quantizeOnnx: aborted", { cause: signal.reason as unknown });
 }
 
 /** The data must be those that the finished layers saw. */

@@ -11,7 +11,7 @@ import { modelInputs } from "../graph/model-inputs.js";
 import { type QuantizableLayer, readWeight } from "../graph/layers.js";
 import { findOnnxRuntime } from "../graph/onnxruntime.js";
 import { readSamples } from "../graph/samples.js";
-import { checkWritable, encodeManifest, kindOf } from "../io/index.js";
+import { checkWritable, encodeManifest, kindOf, throwIfAborted } from "../io/index.js";
 import { Tensor } from "../tensor/index.js";
 import {
   checkSource,
@@ -78,7 +78,7 @@ async function run(
   const { calibration, signal, strict = false, fallback = "error", report = "sampled" } = options;
   const { overwrite = false, resume = false, device = "cpu" } = options;
   checkOptions(options);
-  throwIfAborted(signal);
+  throwIfAborted(FN, signal);
   Tensor.empty([0], { device }).dispose(); // a device that is not there is known now
   const prepared = await prepare(options);
   checkPrepared(FN, prepared);
@@ -170,7 +170,7 @@ async function run(
       opset,
       check,
     });
-    throwIfAborted(signal);
+    throwIfAborted(FN, signal);
     const files = { model: staged.model, data: staged.data, manifest: encodeManifest(manifest) };
     await state.commit(files);
     committed = true;
@@ -208,11 +208,6 @@ async function run(
 
 const sumOf = <T>(list: readonly T[], value: (entry: T) => number): number =>
   list.reduce((sum, entry) => sum + value(entry), 0);
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted !== true) return;
-  throw new OsculateError("ABORTED", `${FN}: aborted`, { cause: signal.reason as unknown });
-}
 
 function checkOptions(options: QuantizeOnnxOptions): void {
   const { fallback, report, threads } = options;
@@ -274,7 +269,7 @@ async function checkWeights(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   for (const { layer } of chosen) {
-    throwIfAborted(signal);
+    throwIfAborted(FN, signal);
     const weight = readWeight(model, layer);
     const index = weight.findIndex((value) => !Number.isFinite(value));
     if (index >= 0) {

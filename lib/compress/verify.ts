@@ -3,7 +3,13 @@ import { basename } from "node:path";
 import { FormatError, OsculateError } from "../errors.js";
 import { readOnnx } from "../formats/onnx/index.js";
 import { findLayers, readWeight } from "../graph/layers.js";
-import { kindOf, readManifest, resolveManifestFile, sha256File } from "../io/index.js";
+import {
+  kindOf,
+  readManifest,
+  resolveManifestFile,
+  sha256File,
+  throwIfAborted,
+} from "../io/index.js";
 import type { JobManifest, ManifestLayer, QuantizedManifestLayer } from "./job-manifest.js";
 import { recomputeError, weightDigest } from "./layer-check.js";
 import { relativeSquares } from "./layer-parts.js";
@@ -136,9 +142,7 @@ async function verifyLayers(
   const chosen = manifest.layers.filter(isQuantized);
   const verified: VerifiedLayer[] = [];
   for (const layer of chosen) {
-    if (signal?.aborted === true) {
-      throw new OsculateError("ABORTED", "verify: aborted", { cause: signal.reason as unknown });
-    }
+    throwIfAborted("verify", signal);
     const result = verifyLayer(layer, reader, original);
     verified.push(result);
     onLayer?.(result, verified.length, chosen.length);

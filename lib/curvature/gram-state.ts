@@ -1,4 +1,4 @@
-import type { CallOptions, Device } from "../binding/index.js";
+import { type CallOptions, type Device, untilAborted } from "../binding/index.js";
 import { ArgumentError, DisposedError, OsculateError } from "../errors.js";
 import { gramMatrix } from "../ops/gram-matrix.js";
 import { GRAM_CHUNK, GRAM_FLOAT64_COLUMNS, type GramBuffers } from "../ops/input-gram.js";
@@ -72,7 +72,7 @@ export class GramState {
       --this.#pending;
     });
     this.#tail = running.catch(() => undefined); // a refused batch does not stop the ones after it
-    return signal ? rejectOnAbort(running, signal) : running;
+    return untilAborted(running, signal); // a wait for one's turn ends at once with an abort
   }
 
   addSync(fn: string, tokens: number, work: () => number): void {
@@ -160,21 +160,6 @@ function mayHaveStopped(error: unknown): boolean {
     "OUT_OF_MEMORY",
   ];
   return !(error instanceof OsculateError && refused.includes(error.code));
-}
-
-/** `promise`, but a wait for one's turn ends at once with an abort. */
-function rejectOnAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => {
-      reject(signal.reason as Error);
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-    const forget = () => {
-      signal.removeEventListener("abort", onAbort);
-    };
-    promise.then(resolve, reject);
-    promise.then(forget, forget);
-  });
 }
 
 /** @internal What kernels take of `AddOptions`. */

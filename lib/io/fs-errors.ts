@@ -1,5 +1,5 @@
 /** Turns errors of the file system into `IoError`s that say what to do, and aborts into one error. */
-import { IoError, OsculateError } from "../errors.js";
+import { IoError, OsculateError, abortError } from "../errors.js";
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: "the disk is full; free some space or choose another output folder",
@@ -39,6 +39,5 @@ export function toIoError(fn: string, action: string, path: string, cause: unkno
 
 /** Throws the one error of an aborted job (`code` "ABORTED"). */
 export function throwIfAborted(fn: string, signal: AbortSignal | undefined): void {
-  if (signal?.aborted !== true) return;
-  throw new OsculateError("ABORTED", `${fn}: aborted`, { cause: signal.reason as unknown });
+  if (signal?.aborted === true) throw abortError(fn, signal);
 }
