@@ -39,13 +39,13 @@ export async function quantizeLayer(job: LayerJob): Promise<QuantizedLayer> {
   }
   const energyOf = async (group: number): Promise<number> =>
     (energies[group] ??= await withGroup(job, group, (W) => groupEnergy(job, W, group, parts)));
-  const after = denseWeight(parts);
+  const after = await denseWeight(parts);
   const errors = await combinedErrors(parts, energyOf);
   const check = await makeCheck(layer, { before: weight, after, grams, energyOf, signal });
   const milliseconds = performance.now() - start;
   const summary = summarize(job, parts, {
     ...errors,
-    weightError: relativeSquares(weight, after),
+    weightError: await relativeSquares(weight, after),
     milliseconds,
   });
   return { parts: parts.map(plainPart), summary, check };

@@ -112,7 +112,9 @@ export async function checkOutput(
   try {
     const written = await GraphSession.open(staged.model, { signal, host });
     const dense = model.fork();
-    for (const { layer, done } of layers) writeDenseWeight(dense, layer, denseWeight(done.parts));
+    for (const { layer, done } of layers) {
+      writeDenseWeight(dense, layer, await denseWeight(done.parts));
+    }
     const reference = await openReference(dense, join(staging, ".reference.onnx"), {
       signal,
       host,

@@ -206,7 +206,7 @@ async function runSequential(
           if (assignment === undefined) continue;
           await progress.quantize(assignment, grams);
           const done = progress.done.get(layer.name);
-          if (done !== undefined) writeDenseWeight(working, layer, denseWeight(done.parts));
+          if (done !== undefined) writeDenseWeight(working, layer, await denseWeight(done.parts));
         }
       } finally {
         grams.dispose();

@@ -12,6 +12,7 @@ import { type QuantizableLayer, readWeight } from "../graph/layers.js";
 import { findOnnxRuntime } from "../graph/onnxruntime.js";
 import { readSamples } from "../graph/samples.js";
 import { checkWritable, encodeManifest, kindOf, throwIfAborted } from "../io/index.js";
+import { findNonFinite } from "../ops/find-non-finite.js";
 import { Tensor } from "../tensor/index.js";
 import {
   checkSource,
@@ -271,7 +272,10 @@ async function checkWeights(
   for (const { layer } of chosen) {
     throwIfAborted(FN, signal);
     const weight = readWeight(model, layer);
-    const index = weight.findIndex((value) => !Number.isFinite(value));
+    const tensor = Tensor.from(weight, [weight.length], { borrow: true });
+    const { index } = await findNonFinite(tensor, { signal }).finally(() => {
+      tensor.dispose();
+    });
     if (index >= 0) {
       const [row, column] = [Math.floor(index / layer.columns), index % layer.columns];
       throw new NumericalError(
@@ -281,7 +285,6 @@ async function checkWeights(
         { details: { tensor: layer.weightName, layer: layer.name, index, row, column } },
       );
     }
-    await new Promise(setImmediate);
   }
 }
 

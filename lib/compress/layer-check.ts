@@ -13,8 +13,9 @@
  */
 import type { InputGram } from "../curvature/index.js";
 import { FormatError, OsculateError } from "../errors.js";
-import { sha256 } from "../io/index.js";
+import { sha256InPieces } from "../io/index.js";
 import { gptqFactor } from "../ops/gptq-factor.js";
+import { FLOAT64_COLUMNS } from "./factor-ladder.js";
 import { reportRows } from "./layer-report.js";
 
 const PROBES = 4;
@@ -103,7 +104,7 @@ async function probeInputs(
   try {
     for (const dampPercent of DAMPINGS) {
       try {
-        const precision = columns <= 4096 ? "float64" : "float32";
+        const precision = columns <= FLOAT64_COLUMNS ? "float64" : "float32";
         const factored = await gptqFactor(matrix, {
           dampPercent,
           actOrder: false,
@@ -218,8 +219,8 @@ function plainEnergy(weight: Float32Array, shape: CheckedShape, groups: readonly
 }
 
 /** SHA-256 of a weight as `weights_sha256` means it. */
-export function weightDigest(weight: Float32Array): string {
-  return sha256(new Uint8Array(weight.buffer, weight.byteOffset, weight.byteLength));
+export function weightDigest(weight: Float32Array): Promise<string> {
+  return sha256InPieces(new Uint8Array(weight.buffer, weight.byteOffset, weight.byteLength));
 }
 
 /**
@@ -265,7 +266,7 @@ export async function makeCheck(
   if (inputs === undefined) energy = plainEnergy(before, shape, groups);
   const outputs = Float32Array.from(project(before, shape, groups, inputs));
   return {
-    weights_sha256: weightDigest(after),
+    weights_sha256: await weightDigest(after),
     kind: inputs === undefined ? "weights" : "activations",
     probes: PROBES,
     groups,

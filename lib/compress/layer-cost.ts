@@ -1,6 +1,7 @@
 /** What a layer costs, known before any work: bytes as stored, operations, memory. */
 import { matMulNBitsBlockSize } from "../formats/index.js";
 import type { QuantizableLayer } from "../graph/layers.js";
+import { GRAM_FLOAT64_COLUMNS } from "../ops/input-gram.js";
 import type { LayerOptions } from "./recipe.js";
 
 /** Bytes of the dense float32 weight. */
@@ -48,10 +49,10 @@ export function gramFlops(layer: QuantizableLayer, tokens: number): number {
   return tokens * layer.groups * layer.columns ** 2;
 }
 
-/** Bytes of the Gram matrices of a layer: sums in float64 up to 2048 columns. */
+/** Bytes of the Gram matrices of a layer: sums in float64 up to `GRAM_FLOAT64_COLUMNS`. */
 export function gramBytes(layer: QuantizableLayer): number {
   const { columns, groups } = layer;
-  return groups * columns ** 2 * (columns <= 2048 ? 8 : 4);
+  return groups * columns ** 2 * (columns <= GRAM_FLOAT64_COLUMNS ? 8 : 4);
 }
 
 /** Native memory of quantizing one layer, at most. */

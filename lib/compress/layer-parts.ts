@@ -3,6 +3,7 @@ import { FormatError } from "../errors.js";
 import type { QuantizedLinear } from "../formats/index.js";
 import type { Payload, PayloadArray } from "../io/index.js";
 import type { LayerSummary } from "./job-types.js";
+import { dequantizeLinear } from "./quantize-result.js";
 
 /** A finished layer. */
 export interface QuantizedLayer {
@@ -12,35 +13,46 @@ export interface QuantizedLayer {
   readonly check: unknown;
 }
 
+/** Weights looked at between two turns of the event loop: a few milliseconds. */
+export const SLICE = 1 << 20;
+
 /**
  * The weights that the codes stand for, `[rows, columns]` of the whole layer. One rounding a weight: a
  * scale times a small integer, so every implementation gives these bits.
  */
-export function denseWeight(parts: readonly QuantizedLinear[]): Float32Array {
-  const size = parts.reduce((sum, part) => sum + part.codes.length, 0);
-  const weight = new Float32Array(size);
-  let at = 0;
-  for (const { codes, scales, zeros, groupIndex, outFeatures, inFeatures } of parts) {
-    for (let row = 0; row < outFeatures; row += 1) {
-      for (let column = 0; column < inFeatures; column += 1) {
-        const place = (groupIndex[column] ?? 0) * outFeatures + row;
-        const code = codes[row * inFeatures + column] ?? 0;
-        weight[at] = (scales[place] ?? 0) * (code - (zeros[place] ?? 0));
-        at += 1;
-      }
+export async function denseWeight(parts: readonly QuantizedLinear[]): Promise<Float32Array> {
+  const dense: Float32Array[] = [];
+  for (const part of parts) {
+    const tensor = dequantizeLinear(part);
+    try {
+      dense.push(await tensor.data());
+    } finally {
+      tensor.dispose();
     }
+  }
+  const [only] = dense;
+  if (only !== undefined && dense.length === 1) return only; // no copy of a large layer
+  const weight = new Float32Array(dense.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of dense) {
+    weight.set(part, at);
+    at += part.length;
   }
   return weight;
 }
 
 /** `||a - b||^2 / ||a||^2`. */
-export function relativeSquares(before: Float32Array, after: Float32Array): number {
+export async function relativeSquares(before: Float32Array, after: Float32Array): Promise<number> {
   let error = 0;
   let energy = 0;
-  for (let at = 0; at < before.length; at += 1) {
-    const value = before[at] ?? 0;
-    error += (value - (after[at] ?? 0)) ** 2;
-    energy += value ** 2;
+  for (let from = 0; from < before.length; from += SLICE) {
+    const to = Math.min(from + SLICE, before.length);
+    for (let at = from; at < to; at += 1) {
+      const value = before[at] ?? 0;
+      error += (value - (after[at] ?? 0)) ** 2;
+      energy += value ** 2;
+    }
+    if (to < before.length) await new Promise(setImmediate);
   }
   return energy > 0 ? error / energy : 0;
 }

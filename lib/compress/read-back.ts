@@ -36,8 +36,8 @@ export class WeightReader {
    *
    * @throws FormatError when the layer is not there, or not quantized the way osculate writes it.
    */
-  read(layer: WrittenLayer): Float32Array {
-    const weight = layer.op === "Conv" ? this.#conv(layer) : this.#matMul(layer);
+  async read(layer: WrittenLayer): Promise<Float32Array> {
+    const weight = layer.op === "Conv" ? this.#conv(layer) : await this.#matMul(layer);
     if (weight.length !== layer.rows * layer.columns) {
       const wanted = `${layer.rows} x ${layer.columns}`;
       throw this.#bad(layer, `its weight has ${weight.length} values, not ${wanted}`);
@@ -64,7 +64,7 @@ export class WeightReader {
     return data;
   }
 
-  #matMul(layer: WrittenLayer): Float32Array {
+  async #matMul(layer: WrittenLayer): Promise<Float32Array> {
     let node = this.#index.producer(layer.output);
     // A Gemm became MatMulNBits and an Add of its bias.
     if (node?.opType === "Add") node = this.#index.producer(node.input[0] ?? "");
@@ -91,7 +91,7 @@ export class WeightReader {
       },
       { inFeatures: intAttribute(node, "K", 0), outFeatures: intAttribute(node, "N", 0) },
     );
-    return this.#inOrder(layer, node, denseWeight([part]));
+    return this.#inOrder(layer, node, await denseWeight([part]));
   }
 
   /** Columns back in the order of the activations, where a Gather in front reorders these. */

@@ -143,7 +143,7 @@ async function verifyLayers(
   const verified: VerifiedLayer[] = [];
   for (const layer of chosen) {
     throwIfAborted("verify", signal);
-    const result = verifyLayer(layer, reader, original);
+    const result = await verifyLayer(layer, reader, original);
     verified.push(result);
     onLayer?.(result, verified.length, chosen.length);
     await new Promise(setImmediate);
@@ -172,11 +172,11 @@ async function openOriginal(
   };
 }
 
-function verifyLayer(
+async function verifyLayer(
   layer: QuantizedManifestLayer,
   reader: WeightReader,
   original: Original | undefined,
-): VerifiedLayer {
+): Promise<VerifiedLayer> {
   const { check } = layer;
   const base = {
     name: layer.name,
@@ -195,8 +195,8 @@ function verifyLayer(
   const found: { estimate?: number; weightError?: number } = {};
   const problems: string[] = [];
   try {
-    const weight = reader.read(layer);
-    if (weightDigest(weight) !== check.weights_sha256) {
+    const weight = await reader.read(layer);
+    if ((await weightDigest(weight)) !== check.weights_sha256) {
       problems.push("its weights are not those that were written");
     }
     found.estimate = recomputeError(check, layer, weight);
@@ -204,7 +204,7 @@ function verifyLayer(
       problems.push(`its error is ${found.estimate}, the manifest says ${check.error}`);
     }
     if (original !== undefined) {
-      found.weightError = relativeSquares(original(layer), weight);
+      found.weightError = await relativeSquares(original(layer), weight);
       if (!close(found.weightError, layer.weight_error)) {
         problems.push(
           `its weight error is ${found.weightError}, the manifest says ${layer.weight_error}`,

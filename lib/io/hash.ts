@@ -8,6 +8,17 @@ export function sha256(data: Uint8Array | string): string {
   return createHash("sha256").update(data).digest("hex");
 }
 
+/** SHA-256 in hexadecimal of bytes in memory, giving way to the event loop every 4 MiB. */
+export async function sha256InPieces(data: Uint8Array): Promise<string> {
+  const piece = 4 << 20;
+  const hash = createHash("sha256");
+  for (let at = 0; at < data.length; at += piece) {
+    if (at > 0) await new Promise(setImmediate);
+    hash.update(data.subarray(at, at + piece));
+  }
+  return hash.digest("hex");
+}
+
 /**
  * SHA-256 in hexadecimal of a file, read in pieces.
  *

@@ -1,7 +1,7 @@
 /** Files: whole writes, hashes, lock, journal, manifest. */
 export { kindOf, checkWritable, writeWhole, writeWholeFiles, syncFolder } from "./whole-file.js";
 export type { FileData, WholeFile, WriteOptions } from "./whole-file.js";
-export { canonicalJson, fingerprint, sha256, sha256File } from "./hash.js";
+export { canonicalJson, fingerprint, sha256, sha256File, sha256InPieces } from "./hash.js";
 export { acquireLock, Lock } from "./lock.js";
 export type { LockOwner } from "./lock.js";
 export { Journal, removeFolder } from "./journal.js";

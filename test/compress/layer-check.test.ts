@@ -88,7 +88,7 @@ test("one changed weight changes digest and estimate", async () => {
   gram.dispose();
   const changed = after.slice();
   changed[17 * COLUMNS + 3]! += 0.05;
-  expect(weightDigest(changed)).not.toBe(check.weights_sha256);
+  expect(await weightDigest(changed)).not.toBe(check.weights_sha256);
   expect(recomputeError(check, shape, changed)).not.toBe(check.error);
 });
 
