@@ -14,7 +14,7 @@ export interface QuantizedLayer {
 }
 
 /** Weights looked at between two turns of the event loop: a few milliseconds. */
-export const SLICE = 1 << 20;
+const SLICE = 1 << 19;
 
 /**
  * The weights that the codes stand for, `[rows, columns]` of the whole layer. One rounding a weight: a

@@ -2,7 +2,7 @@ import { setThreads } from "../../lib/binding/index.js";
 import { gptq, roundToNearest, type GptqOptions } from "../../lib/compress/index.js";
 import { inputGram } from "../../lib/curvature/index.js";
 import { Tensor } from "../../lib/tensor/index.js";
-import { ar1Layer, matrix } from "../helpers/gptq-oracle.js";
+import { ar1Layer, conditionalLeastSquares, matrix } from "../helpers/gptq-oracle.js";
 import { mediumLayer } from "../helpers/medium-layer.js";
 import { readVectors } from "../helpers/vectors.js";
 
@@ -77,22 +77,41 @@ describe("the layer of medium.json", () => {
   );
 });
 
-test("single rows on the grid of obs_obq.json: GPTQ is fixed-order OBQ, loss included", async () => {
+test("the oracle of the kernel tests is OBQ in fixed order: obs_obq.json, code by code", () => {
   const vectors = readVectors<{
     H: number[][];
     w: number[];
     grid: { scale: number; zero: number };
-    fixed_order_0123: { error?: number; total_error?: number };
+    fixed_order_0123: { steps: { code: number }[]; total_error: number };
   }>("obs_obq.json");
-  // The vector's grid is fixed beforehand; ours comes from the range of the row, so only the identity of the loss is checked.
-  const q = await gptq(W([vectors.w]), H(vectors.H), {
+  const { codes, loss } = conditionalLeastSquares(
+    [vectors.w],
+    vectors.H,
+    Int32Array.of(0, 1, 2, 3),
+    {
+      bits: 2,
+      sym: false,
+      groupSize: -1,
+      staticGroups: false,
+      mse: false,
+      dampPercent: 0,
+      grid: vectors.grid,
+    },
+  );
+  expect(codes[0]).toEqual(vectors.fixed_order_0123.steps.map(({ code }) => code));
+  expect(loss).toBeCloseTo(vectors.fixed_order_0123.total_error, 14);
+});
+
+test("the reported loss is 1/2 d H d", async () => {
+  const vectors = readVectors<{ H: number[][]; w: number[] }>("obs_obq.json");
+  const options = {
     bits: 2,
     sym: false,
     groupSize: -1,
     dampPercent: 0,
     scaleDtype: "float32",
-    report: "full",
-  });
+  } as const;
+  const q = await gptq(W([vectors.w]), H(vectors.H), { ...options, report: "full" });
   const d = vectors.w.map((w, i) => Math.fround(w) - q.scales[0]! * (q.codes[i]! - q.zeros[0]!));
   const loss =
     0.5 * d.reduce((sum, x, i) => sum + x * d.reduce((s, y, j) => s + vectors.H[i]![j]! * y, 0), 0);

@@ -89,6 +89,8 @@ export interface OracleOptions {
   staticGroups: boolean;
   mse: boolean;
   dampPercent: number;
+  /** A grid given beforehand instead of one from the weights; then one group a row. */
+  grid?: { scale: number; zero: number };
 }
 
 /** Scale and zero of a set of weights; scale rounded to float32 as the kernel stores it. */
@@ -145,7 +147,8 @@ export function conditionalLeastSquares(
     const w0 = Array.from(order, (column) => row[column]!);
     let w = [...w0];
     const grids: { scale: number; zero: number }[] = [];
-    if (!dynamic) {
+    if (options.grid) grids.push(options.grid);
+    else if (!dynamic) {
       for (let g = 0; g * size < n; ++g)
         grids.push(oracleGrid(row.slice(g * size, (g + 1) * size), options));
     }
