@@ -64,6 +64,13 @@ function typedError(cause: unknown, fn: string, label: string | undefined): unkn
       return new NumericalError("NOT_POSITIVE_DEFINITE", message, options);
     case 6:
       return new NumericalError("NON_FINITE", message, options);
+    case 8:
+      return new NumericalError("NOT_CONVERGED", message, {
+        ...options,
+        details: { ...details, iterations: facts.index, residual: facts.value },
+      });
+    case 9:
+      return new DeviceError("DEVICE_UNAVAILABLE", message, options);
     default:
       return new OsculateError("INTERNAL", message, options);
   }

@@ -34,7 +34,7 @@ constexpr uint32_t kKernelCount = sizeof kCpuKernels / sizeof kCpuKernels[0];
 }  // namespace
 
 const OscKernelTable& cpu_kernel_table() {
-  static const OscKernelTable table{OSC_TABLE_VERSION, "cpu", kKernelCount, kCpuKernels};
+  static const OscKernelTable table{OSC_TABLE_VERSION, "cpu", "linked in", nullptr, kKernelCount, kCpuKernels};
   return table;
 }
 

@@ -14,6 +14,8 @@ enum OscCode : int32_t {
   OSC_NOT_POSITIVE_DEFINITE = 5,  // index: failing minor, 0-based, in the caller's column order
   OSC_NON_FINITE = 6,             // index: flat position of the first NaN or Inf, row-major
   OSC_INTERNAL = 7,
+  OSC_NOT_CONVERGED = 8,          // index: iterations done, value: residual
+  OSC_DEVICE = 9,                 // the device is missing or was lost; message says why
 };
 
 struct OscStatus {
