@@ -123,6 +123,17 @@
 //   Workspace: 8 * in bytes.
 #define OSC_FIELDS_dequantize(F) F(in, codes) F(in, scales) F(in, zeros) F(in, group_index) F(out, weight)
 
+// Dense linear algebra. "Batch" is any number of leading dimensions, equal in all tensors of a call.
+
+// matmul: C = alpha A B + beta C, one product for each index of the batch.
+//   a [..., m, k], b [..., k, n], c [..., m, n], all float32 or all float64, of one rank >= 2 and one batch shape. a and b: any
+//   batch strides (0 repeats a matrix), one of the last two strides 1 (or its dimension 1) and the other at least the length
+//   of the first; c: rows contiguous, no two elements in one place. Every stride of a matrix below 2^31. beta = 0 does not
+//   read c; k = 0 gives beta C. NaN and Inf go through. c may not overlap a or b.
+//   Tiles of 256 x 256 of c, sums over chunks of 4096 of k in order. Work: 2 m n k flops. No workspace. An abort leaves c
+//   undefined.
+#define OSC_FIELDS_matmul(F) F(in, a) F(in, b) F(inout, c) F(f64, alpha) F(f64, beta)
+
 namespace osc {
 
 #define OSC_KERNEL(stem, Type)                         \

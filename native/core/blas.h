@@ -30,6 +30,18 @@ inline void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int64_t m, int64_t n, i
               static_cast<int>(lda), b, static_cast<int>(ldb), beta, c, static_cast<int>(ldc));
 }
 
+// y[rows of op(A)] += alpha op(A) x, A stored as [m, n].
+inline void gemv(CBLAS_TRANSPOSE ta, int64_t m, int64_t n, float alpha, const float* a, int64_t lda, const float* x,
+                 int64_t incx, float* y, int64_t incy) {
+  cblas_sgemv(CblasRowMajor, ta, static_cast<int>(m), static_cast<int>(n), alpha, a, static_cast<int>(lda), x,
+              static_cast<int>(incx), 1.0F, y, static_cast<int>(incy));
+}
+inline void gemv(CBLAS_TRANSPOSE ta, int64_t m, int64_t n, double alpha, const double* a, int64_t lda, const double* x,
+                 int64_t incx, double* y, int64_t incy) {
+  cblas_dgemv(CblasRowMajor, ta, static_cast<int>(m), static_cast<int>(n), alpha, a, static_cast<int>(lda), x,
+              static_cast<int>(incx), 1.0, y, static_cast<int>(incy));
+}
+
 // Lower half of C[n,n] = alpha op(A) op(A)^T + beta C, A[n,k] or its transpose.
 inline void syrk(CBLAS_TRANSPOSE trans, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, float beta,
                  float* c, int64_t ldc) {
