@@ -5,6 +5,7 @@
 #include <new>
 
 #include "../kernels.h"
+#include "interface_hash.h"
 
 namespace osc {
 namespace {
@@ -34,7 +35,7 @@ constexpr uint32_t kKernelCount = sizeof kCpuKernels / sizeof kCpuKernels[0];
 }  // namespace
 
 const OscKernelTable& cpu_kernel_table() {
-  static const OscKernelTable table{OSC_TABLE_VERSION, "cpu", "linked in", nullptr, kKernelCount, kCpuKernels};
+  static const OscKernelTable table{OSC_TABLE_VERSION, kernel_interface_hash(), "cpu", "linked in", nullptr, kKernelCount, kCpuKernels};
   return table;
 }
 
@@ -43,12 +44,6 @@ int kernel_index(const char* name) {
     if (std::strcmp(kCpuKernels[i].name, name) == 0) return static_cast<int>(i);
   }
   return -1;
-}
-
-const OscKernelTable* device_table(const char* device, const char** reason) {
-  if (std::strcmp(device, "cpu") == 0) return &cpu_kernel_table();
-  *reason = "this build has no plug-in for it yet";
-  return nullptr;
 }
 
 }  // namespace osc

@@ -1,5 +1,6 @@
 // The C table through which every device offers its kernels. The CPU table is linked in; a plug-in (CUDA, emulator)
-// exports `osc_kernel_table` and is opened at run time. Bump the version when a struct of core/ or an argument changes.
+// exports `const OscKernelTable* osc_kernel_table(void)` and is opened at run time (devices.h). Bump the version when a struct
+// of core/ or of this file changes; what changes in kernels.def and kernels.h is seen by the hash.
 #pragma once
 #include <cstdint>
 
@@ -39,6 +40,7 @@ struct OscDevice {
 
 struct OscKernelTable {
   uint32_t version;          // OSC_TABLE_VERSION of the builder
+  uint64_t interface_hash;   // osc::kernel_interface_hash() of the builder
   const char* device;        // "cpu", "cuda", "emulator"
   const char* build;         // of the addon or plug-in: its package version and compiler
   const OscDevice* memory;   // null: tensors live in the host's memory
@@ -54,8 +56,5 @@ const OscKernelTable& cpu_kernel_table();
 
 // Row of `name` in kernels.def, -1 when there is none.
 int kernel_index(const char* name);
-
-// The table of a device, or null with the reason.
-const OscKernelTable* device_table(const char* device, const char** reason);
 
 }  // namespace osc

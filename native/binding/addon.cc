@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "../backend/kernel_table.h"
+#include "../backend/devices.h"
 #include "../core/blas.h"
 #include "../core/parallel.h"
 #include "../core/platform/cpu.h"
@@ -25,17 +25,27 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   exports.Set("CancelToken", CancelToken::define(env));
   DefineAddon(exports, {InstanceMethod("run", &Addon::run), InstanceMethod("runSync", &Addon::run_sync),
                         InstanceMethod("enqueue", &Addon::enqueue), InstanceMethod("info", &Addon::info),
+                        InstanceMethod("copy", &Addon::copy), InstanceMethod("openDevice", &Addon::open_device),
+                        InstanceMethod("deviceInfo", &Addon::device_info),
                         InstanceMethod("memoryStats", &Addon::memory_statistics),
                         InstanceMethod("setThreads", &Addon::set_threads)});
   // Runs before the environment goes (also on worker.terminate()): no task may outlive it.
-  env.AddCleanupHook([](Addon* addon) { addon->queue_.reset(); }, this);
+  env.AddCleanupHook([](Addon* addon) { addon->stop(); }, this);
 }
 
 Addon::~Addon() = default;
 
-Queue& Addon::queue(Napi::Env env) {
-  if (!queue_) queue_ = std::make_unique<Queue>(env);
-  return *queue_;
+// Queues may wait for each other: all are told before any is joined.
+void Addon::stop() {
+  for (auto& [device, queue] : queues_) queue->request_stop();
+  for (auto& [device, queue] : queues_) queue->stop();
+  queues_.clear();
+}
+
+Queue& Addon::queue(Napi::Env env, const std::string& device) {
+  std::unique_ptr<Queue>& queue = queues_[device];
+  if (!queue) queue = std::make_unique<Queue>(env, memory_of(env, device));
+  return *queue;
 }
 
 std::shared_ptr<Task> Addon::make_task(const Napi::CallbackInfo& info) {
@@ -45,26 +55,78 @@ std::shared_ptr<Task> Addon::make_task(const Napi::CallbackInfo& info) {
   const int index = kernel_index(name.c_str());
   if (index < 0) throw Napi::TypeError::New(env, "no kernel is called " + name);
   const KernelSignature& signature = kernel_signatures()[static_cast<size_t>(index)];
-  const char* reason = "";
-  const OscKernelTable* table = device_table(device.c_str(), &reason);
-  if (!table || !table->kernels[index].run) {
-    throw status_error(env, fail(OSC_UNSUPPORTED, 0, "%s is not available on device %s: %s", name.c_str(),
-                                 device.c_str(), table ? "no such kernel there" : reason), signature.name);
+  const Device* found = find_device(device.c_str());
+  if (!found) throw status_error(env, fail(OSC_DEVICE, 0, "device %s is not open", device.c_str()), signature.name);
+  const OscKernelTable& table = *found->table;
+  if (!table.kernels[index].run) {
+    throw status_error(env, fail(OSC_UNSUPPORTED, 0, "device %s has no kernel %s: move its tensors to another device",
+                                 device.c_str(), name.c_str()), signature.name);
   }
-  auto task = std::make_shared<Task>(signature, info[2].As<Napi::Object>());
+  auto task = std::make_shared<Task>(Arguments(signature, info[2].As<Napi::Object>(), table.memory));
   task->kernel = signature.name;
-  task->run = table->kernels[index].run;
+  task->run = table.kernels[index].run;
   if (info[3].IsObject()) task->cancel = CancelToken::Unwrap(info[3].As<Napi::Object>())->flag();
   if (info[4].IsFunction()) task->on_progress = Napi::Persistent(info[4].As<Napi::Function>());
   return task;
 }
 
-Napi::Value Addon::run(const Napi::CallbackInfo& info) { return queue(info.Env()).submit(info.Env(), make_task(info)); }
-Napi::Value Addon::run_sync(const Napi::CallbackInfo& info) { return queue(info.Env()).run(info.Env(), make_task(info)); }
+Napi::Value Addon::run(const Napi::CallbackInfo& info) {
+  auto task = make_task(info);
+  return queue(info.Env(), info[1].As<Napi::String>()).submit(info.Env(), std::move(task));
+}
+
+Napi::Value Addon::run_sync(const Napi::CallbackInfo& info) {
+  auto task = make_task(info);
+  return queue(info.Env(), info[1].As<Napi::String>()).run(info.Env(), std::move(task));
+}
 
 Napi::Value Addon::enqueue(const Napi::CallbackInfo& info) {
-  queue(info.Env()).enqueue(info.Env(), make_task(info));
+  auto task = make_task(info);
+  queue(info.Env(), info[1].As<Napi::String>()).enqueue(info.Env(), std::move(task));
   return info.Env().Undefined();
+}
+
+Napi::Value Addon::copy(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::string from = info[0].As<Napi::String>(), to = info[1].As<Napi::String>();
+  static const auto index = static_cast<size_t>(kernel_index("convert"));  // its fields are those of a copy
+  auto task = std::make_shared<Task>(Arguments::anywhere(kernel_signatures()[index], info[2].As<Napi::Object>()));
+  task->kernel = "copy";
+  task->from = memory_of(env, from);
+  task->to = memory_of(env, to);
+  queue(env, from).copy(env, std::move(task), queue(env, to));
+  return env.Undefined();
+}
+
+namespace {
+
+Napi::Object describe(Napi::Env env, const Device& device) {
+  const Napi::Object facts = Napi::Object::New(env);
+  facts.Set("processor", device.info.name);
+  facts.Set("versions", device.info.versions);
+  facts.Set("build", device.table->build);
+  facts.Set("totalBytes", Napi::Number::New(env, static_cast<double>(device.info.total_bytes)));
+  const Napi::Array missing = Napi::Array::New(env);
+  for (uint32_t i = 0; i < device.table->kernel_count; ++i) {
+    if (!device.table->kernels[i].run) missing.Set(missing.Length(), device.table->kernels[i].name);
+  }
+  facts.Set("missingKernels", missing);
+  return facts;
+}
+
+}  // namespace
+
+Napi::Value Addon::open_device(const Napi::CallbackInfo& info) {
+  const std::string name = info[0].As<Napi::String>(), path = info[1].As<Napi::String>();
+  const Device* device = nullptr;
+  const Status status = osc::open_device(name.c_str(), path.c_str(), &device);
+  if (status.code != OSC_OK) throw status_error(info.Env(), status, "open");
+  return describe(info.Env(), *device);
+}
+
+Napi::Value Addon::device_info(const Napi::CallbackInfo& info) {
+  const Device* device = find_device(info[0].As<Napi::String>().Utf8Value().c_str());
+  return device ? describe(info.Env(), *device) : info.Env().Undefined();
 }
 
 Napi::Value Addon::info(const Napi::CallbackInfo& info) {
@@ -83,8 +145,16 @@ Napi::Value Addon::info(const Napi::CallbackInfo& info) {
 
 Napi::Value Addon::memory_statistics(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (info[0].IsBoolean() && info[0].As<Napi::Boolean>().Value()) reset_peak();
-  const MemoryStats stats = memory_stats();
+  const bool reset = info[0].IsBoolean() && info[0].As<Napi::Boolean>().Value();
+  MemoryStats stats{};
+  if (const OscDevice* memory = info[1].IsString() ? memory_of(env, info[1].As<Napi::String>()) : nullptr) {
+    OscMemoryStatistics device{};
+    memory->statistics(&device, reset);
+    stats = {device.live_bytes, device.peak_bytes, device.cached_bytes, device.live_blocks};
+  } else {
+    if (reset) reset_peak();
+    stats = memory_stats();
+  }
   const Napi::Object facts = Napi::Object::New(env);
   facts.Set("liveBytes", Napi::Number::New(env, static_cast<double>(stats.live_bytes)));
   facts.Set("peakBytes", Napi::Number::New(env, static_cast<double>(stats.peak_bytes)));

@@ -2,7 +2,9 @@
 #pragma once
 #include <napi.h>
 
+#include <map>
 #include <memory>
+#include <string>
 
 #include "queue.h"
 
@@ -27,16 +29,20 @@ class Addon : public Napi::Addon<Addon> {
 
  private:
   std::shared_ptr<Task> make_task(const Napi::CallbackInfo& info);
-  Queue& queue(Napi::Env env);
+  Queue& queue(Napi::Env env, const std::string& device);
+  void stop();
 
   Napi::Value run(const Napi::CallbackInfo& info);        // (kernel, device, args, token?, onProgress?) -> Promise<results>
   Napi::Value run_sync(const Napi::CallbackInfo& info);   // the same, blocking
   Napi::Value enqueue(const Napi::CallbackInfo& info);    // (kernel, device, args)
+  Napi::Value copy(const Napi::CallbackInfo& info);        // (from, to, { x, y })
+  Napi::Value open_device(const Napi::CallbackInfo& info); // (device, path) -> what it is; throws with the reason
+  Napi::Value device_info(const Napi::CallbackInfo& info); // (device) -> what it is, or undefined when it is not open
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value memory_statistics(const Napi::CallbackInfo& info);
   Napi::Value set_threads(const Napi::CallbackInfo& info);
 
-  std::unique_ptr<Queue> queue_;  // of the CPU; made by the first task
+  std::map<std::string, std::unique_ptr<Queue>> queues_;  // by device; each made by its first task
 };
 
 }  // namespace osc

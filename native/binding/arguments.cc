@@ -56,11 +56,20 @@ const std::vector<KernelSignature>& kernel_signatures() {
   return signatures;
 }
 
+Arguments::Arguments(const KernelSignature& signature, Napi::Object values, const OscDevice* memory)
+    : signature_(signature), memory_(memory), storage_((signature.bytes + 7) / 8) {
+  read(values, true);
+}
+
 Arguments::Arguments(const KernelSignature& signature, Napi::Object values)
     : signature_(signature), storage_((signature.bytes + 7) / 8) {
+  read(values, false);
+}
+
+void Arguments::read(Napi::Object values, bool check_memory) {
   const Napi::Env env = values.Env();
   auto* base = reinterpret_cast<unsigned char*>(storage_.data());
-  for (const Field& field : signature.fields) {
+  for (const Field& field : signature_.fields) {
     if (field.kind == FieldKind::ret_i64 || field.kind == FieldKind::ret_f64) continue;
     const Napi::Value value = values.Get(field.js_name);
     if (field.kind == FieldKind::i64 || field.kind == FieldKind::f64) {
@@ -74,15 +83,15 @@ Arguments::Arguments(const KernelSignature& signature, Napi::Object values)
         std::memcpy(base + field.offset, &integer, sizeof integer);
       }
     } else {
-      read_tensor(field, value);
+      read_tensor(field, value, check_memory);
     }
   }
 }
 
 // A tensor comes as [storage or typed array, dtype, offset, shape, strides].
-void Arguments::read_tensor(const Field& field, Napi::Value value) {
+void Arguments::read_tensor(const Field& field, Napi::Value value, bool check_memory) {
   const Napi::Env env = value.Env();
-  auto& tensor = *reinterpret_cast<Tensor*>(reinterpret_cast<unsigned char*>(storage_.data()) + field.offset);
+  Tensor& tensor = tensor_at(field.offset);
   if (value.IsUndefined() && field.kind == FieldKind::opt) {
     tensor.shape[0] = 0;
     tensor.rank = 1;
@@ -117,13 +126,47 @@ void Arguments::read_tensor(const Field& field, Napi::Value value) {
     if (!block) refuse(env, field, "a tensor that is not disposed");
     const Napi::Value borrowed = storage->borrowed();
     if (borrowed.IsObject()) references_.push_back(Napi::Persistent(borrowed.As<Napi::Object>()));
+    if (check_memory && block->memory != memory_) refuse(env, field, "a tensor on the device of the operation");
   }
   const int64_t item = item_bytes(tensor.dtype);
   if (!inside(tensor, offset, static_cast<int64_t>(block->bytes) / item)) refuse(env, field, "a view inside its storage");
   tensor.data = static_cast<uint8_t*>(block->data) + offset * item;
+  if (memory_ && owner.IsTypedArray()) {
+    const bool reads = field.kind != FieldKind::out, writes = field.kind == FieldKind::out || field.kind == FieldKind::inout;
+    const bool whole = is_contiguous(tensor) && size_of(tensor) * item == static_cast<int64_t>(block->bytes);
+    staged_.push_back({field.offset, block->data, block->bytes, offset * item, reads || !whole, writes, nullptr});
+  }
   tensor_bytes_ += size_of(tensor) * item;
   if (field.kind != FieldKind::out) inputs_.push_back(block);
   if (field.kind == FieldKind::out || field.kind == FieldKind::inout) outputs_.push_back(block);
+}
+
+Status Arguments::stage() {
+  for (Staged& staged : staged_) {
+    auto block = std::make_shared<Block>();
+    OSC_TRY(memory_->allocate(static_cast<int64_t>(staged.bytes), &block->data));
+    block->bytes = staged.bytes;
+    block->owned = true;
+    block->memory = memory_;
+    if (staged.copy_in) OSC_TRY(memory_->copy_in(block->data, staged.host, static_cast<int64_t>(staged.bytes)));
+    tensor_at(staged.field).data = static_cast<uint8_t*>(block->data) + staged.offset;
+    staged.block = std::move(block);
+  }
+  return ok();
+}
+
+Status Arguments::unstage() {
+  for (const Staged& staged : staged_) {
+    if (staged.copy_out) OSC_TRY(memory_->copy_out(staged.host, staged.block->data, static_cast<int64_t>(staged.bytes)));
+  }
+  return ok();
+}
+
+bool Arguments::reads_back() const {
+  for (const Staged& staged : staged_) {
+    if (staged.copy_out) return true;
+  }
+  return false;
 }
 
 Napi::Object Arguments::results(Napi::Env env) const {

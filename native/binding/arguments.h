@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "../core/tensor.h"
 #include "storage.h"
 
 namespace osc {
@@ -32,11 +33,21 @@ const std::vector<KernelSignature>& kernel_signatures();
 class Arguments {
  public:
   // Reads every field; throws a Napi::TypeError that names the field when one is missing or of the wrong kind.
-  Arguments(const KernelSignature& signature, Napi::Object values);
+  // Tensors must live in `memory`; typed arrays are the host's, and a device gets a copy of them while the kernel runs.
+  Arguments(const KernelSignature& signature, Napi::Object values, const OscDevice* memory);
+  // For a copy between devices: the tensor fields may live anywhere.
+  static Arguments anywhere(const KernelSignature& signature, Napi::Object values) {
+    return Arguments(signature, values);
+  }
 
   void* data() { return storage_.data(); }
   int64_t tensor_bytes() const { return tensor_bytes_; }
   Napi::Object results(Napi::Env env) const;  // { every ret_ field }
+
+  // Around a kernel on a device: typed arrays to temporary device memory, and back. On the thread of the queue.
+  Status stage();
+  Status unstage();
+  bool reads_back() const;  // unstage() waits for the device
 
   const Status* input_failure() const;                       // first failed input, or null
   void fail_outputs(const Status& status);
@@ -44,17 +55,35 @@ class Arguments {
   void release_blocks() {
     inputs_.clear();
     outputs_.clear();
+    staged_.clear();
   }
   bool holds_references() const { return !references_.empty(); }
   void release_references() { references_.clear(); }  // on the JavaScript thread
 
  private:
-  void read_tensor(const Field& field, Napi::Value value);
+  // A typed array that a device works on through a copy.
+  struct Staged {
+    size_t field;  // offset of the tensor in the argument struct
+    void* host;
+    size_t bytes;
+    int64_t offset;  // of the view, in bytes
+    bool copy_in, copy_out;
+    std::shared_ptr<Block> block;
+  };
+
+  Arguments(const KernelSignature& signature, Napi::Object values);
+  void read(Napi::Object values, bool check_memory);
+  void read_tensor(const Field& field, Napi::Value value, bool check_memory);
+  Tensor& tensor_at(size_t offset) {
+    return *reinterpret_cast<Tensor*>(reinterpret_cast<unsigned char*>(storage_.data()) + offset);
+  }
 
   const KernelSignature& signature_;
+  const OscDevice* memory_ = nullptr;
   std::vector<uint64_t> storage_;  // the struct, aligned
   std::vector<std::shared_ptr<Block>> inputs_, outputs_;
   std::vector<Napi::ObjectReference> references_;
+  std::vector<Staged> staged_;
   int64_t tensor_bytes_ = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "../kernels.h"
 #include "errors.h"
 
 namespace osc {
@@ -18,6 +19,19 @@ int64_t now_ms() {
 
 thread_local Queue* current_queue = nullptr;
 
+// x to y between two memories; through the host when neither is the host's.
+Status copy_tensors(Task& task) {
+  const auto& args = *static_cast<ConvertArgs*>(task.arguments.data());
+  const int64_t bytes = size_of(args.x) * item_bytes(args.x.dtype);
+  if (bytes == 0) return ok();
+  if (!task.from) return task.to->copy_in(args.y.data, args.x.data, bytes);
+  if (!task.to) return task.from->copy_out(args.y.data, args.x.data, bytes);
+  const Buffer<uint8_t> host(bytes);
+  if (!host) return fail(OSC_OUT_OF_MEMORY, bytes, "no memory for a copy through the host");
+  OSC_TRY(task.from->copy_out(host.get(), args.x.data, bytes));
+  return task.to->copy_in(args.y.data, host.get(), bytes);
+}
+
 }  // namespace
 
 struct Queue::Message {
@@ -25,7 +39,7 @@ struct Queue::Message {
   bool done;
 };
 
-Queue::Queue(Napi::Env env) {
+Queue::Queue(Napi::Env env, const OscDevice* memory) : memory_(memory) {
   napi_value name;
   napi_create_string_utf8(env, "osculate.queue", NAPI_AUTO_LENGTH, &name);
   const napi_status status = napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this,
@@ -37,15 +51,20 @@ Queue::Queue(Napi::Env env) {
 
 Queue::~Queue() { stop(); }
 
-void Queue::stop() {
+void Queue::request_stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (stopping_) return;
     stopping_ = true;
     if (running_ && running_->cancel) running_->cancel->store(1);
-    tasks_.clear();
+    items_.clear();
   }
   wake_.notify_all();
+  finished_.notify_all();
+}
+
+void Queue::stop() {
+  request_stop();
   if (thread_.joinable()) thread_.join();
   if (notify_) napi_release_threadsafe_function(notify_, napi_tsfn_abort);
   notify_ = nullptr;
@@ -53,7 +72,7 @@ void Queue::stop() {
 
 bool Queue::idle() {
   std::lock_guard<std::mutex> lock(mutex_);
-  return tasks_.empty() && !running_;
+  return items_.empty() && !running_ && !waiting_;
 }
 
 void Queue::push(std::shared_ptr<Task> task) {
@@ -61,13 +80,27 @@ void Queue::push(std::shared_ptr<Task> task) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     queued_bytes_ += task->arguments.tensor_bytes();
-    tasks_.push_back(std::move(task));
+    items_.push_back({std::move(task), nullptr, nullptr});
   }
   wake_.notify_one();
 }
 
+void Queue::push_wait(Queue& other, std::shared_ptr<Task> task) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    items_.push_back({nullptr, &other, std::move(task)});
+  }
+  wake_.notify_one();
+}
+
+void Queue::wait_until_finished(const std::shared_ptr<Task>& task) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  finished_.wait(lock, [&] { return task->finished || stopping_; });
+}
+
 Napi::Promise Queue::submit(Napi::Env env, std::shared_ptr<Task> task) {
   task->notifies = true;
+  task->awaited = true;
   task->deferred = std::make_unique<Napi::Promise::Deferred>(env);
   const Napi::Promise promise = task->deferred->Promise();
   if (pending_promises_++ == 0) napi_ref_threadsafe_function(env, notify_);
@@ -76,12 +109,12 @@ Napi::Promise Queue::submit(Napi::Env env, std::shared_ptr<Task> task) {
 }
 
 Napi::Value Queue::run(Napi::Env env, std::shared_ptr<Task> task) {
+  task->awaited = true;
   if (idle()) {
     execute(*task);  // nothing is ahead of it: no reason to change threads
   } else {
     push(task);
-    std::unique_lock<std::mutex> lock(mutex_);
-    finished_.wait(lock, [&] { return task->finished; });
+    wait_until_finished(task);
   }
   task->arguments.release_references();
   if (task->status.code != OSC_OK) throw status_error(env, task->status, task->kernel);
@@ -95,15 +128,40 @@ void Queue::enqueue(Napi::Env env, std::shared_ptr<Task> task) {
     task->arguments.release_references();
     return;
   }
-  // The bound keeps a loop that never waits from filling memory. A task alone is let through whatever its size.
-  {
-    std::unique_lock<std::mutex> lock(mutex_);
-    finished_.wait(lock, [&] { return queued_bytes_ < kMaxQueuedBytes; });
-  }
+  make_room();
   // Nobody waits for it: only borrowed arrays must be let go on the JavaScript thread.
   task->notifies = task->arguments.holds_references();
   if (task->notifies && pending_promises_++ == 0) napi_ref_threadsafe_function(env, notify_);
   push(std::move(task));
+}
+
+// The bound keeps a loop that never waits from filling memory. A task alone is let through whatever its size.
+void Queue::make_room() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  finished_.wait(lock, [&] { return queued_bytes_ < kMaxQueuedBytes; });
+}
+
+void Queue::copy(Napi::Env env, std::shared_ptr<Task> task, Queue& target) {
+  task->marks_outputs = true;
+  if (task->arguments.tensor_bytes() <= kInPlaceBytes && idle() && target.idle()) {
+    execute(*task);
+    task->arguments.release_references();
+    return;
+  }
+  make_room();
+  task->notifies = task->arguments.holds_references();
+  if (task->notifies && pending_promises_++ == 0) napi_ref_threadsafe_function(env, notify_);
+  push(task);
+  target.push_wait(*this, std::move(task));
+}
+
+Status Queue::run_kernel(Task& task) {
+  const OscContext context{task.cancel.get(), on_progress, &task};
+  if (!memory_) return task.run(task.arguments.data(), &context);
+  OSC_TRY(task.arguments.stage());
+  OSC_TRY(task.run(task.arguments.data(), &context));
+  if (task.arguments.reads_back()) return task.arguments.unstage();
+  return task.awaited ? memory_->synchronize() : ok();
 }
 
 void Queue::execute(Task& task) {
@@ -112,8 +170,7 @@ void Queue::execute(Task& task) {
   } else if (task.cancel && task.cancel->load()) {
     task.status = aborted();
   } else {
-    const OscContext context{task.cancel.get(), on_progress, &task};
-    task.status = task.run(task.arguments.data(), &context);
+    task.status = task.run ? run_kernel(task) : copy_tensors(task);
   }
   if (task.marks_outputs && task.status.code != OSC_OK) {
     char text[sizeof task.status.message];
@@ -128,10 +185,20 @@ void Queue::work() {
   current_queue = this;
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+    wake_.wait(lock, [this] { return stopping_ || !items_.empty(); });
     if (stopping_) return;
-    running_ = std::move(tasks_.front());
-    tasks_.pop_front();
+    const Item item = std::move(items_.front());
+    items_.pop_front();
+    if (!item.task) {
+      waiting_ = true;
+      lock.unlock();
+      item.other->wait_until_finished(item.awaited);
+      lock.lock();
+      waiting_ = false;
+      finished_.notify_all();
+      continue;
+    }
+    running_ = item.task;
     lock.unlock();
     execute(*running_);
     lock.lock();
@@ -141,13 +208,13 @@ void Queue::work() {
     queued_bytes_ -= task->arguments.tensor_bytes();
     finished_.notify_all();
     if (stopping_) {
-      tasks_.push_back(std::move(task));  // its references are dropped by the JavaScript thread
+      items_.push_back({std::move(task), nullptr, nullptr});  // its references are dropped by the JavaScript thread
       return;
     }
     if (!task->notifies) continue;  // somebody blocks on it in run(), or nobody asks
     auto* message = new Message{std::move(task), true};
     if (napi_call_threadsafe_function(notify_, message, napi_tsfn_nonblocking) != napi_ok) {
-      tasks_.push_back(std::move(message->task));  // the environment is closing
+      items_.push_back({std::move(message->task), nullptr, nullptr});  // the environment is closing
       delete message;
       return;
     }

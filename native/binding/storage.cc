@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "../backend/devices.h"
 #include "addon.h"
 #include "errors.h"
 
@@ -15,6 +16,12 @@ ArrayBytes array_bytes(Napi::TypedArray array) {
   }
   view.bytes = array.ByteLength();
   return view;
+}
+
+const OscDevice* memory_of(Napi::Env env, const std::string& device) {
+  const Device* found = find_device(device.c_str());
+  if (!found) throw status_error(env, fail(OSC_DEVICE, 0, "device %s is not open", device.c_str()), "allocate");
+  return found->table->memory;
 }
 
 Napi::Function Storage::define(Napi::Env env) {
@@ -35,11 +42,17 @@ Storage::Storage(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Storage>(inf
   } else {
     const double asked = info[0].As<Napi::Number>().DoubleValue();
     block->bytes = static_cast<size_t>(asked);
-    block->data = allocate(block->bytes);
     block->owned = true;
-    if (!block->data) {
-      throw status_error(info.Env(), fail(OSC_OUT_OF_MEMORY, static_cast<int64_t>(asked),
-                                          "no memory for %.0f bytes", asked), "allocate");
+    if (info[1].IsString()) block->memory = memory_of(info.Env(), info[1].As<Napi::String>());
+    if (block->memory) {
+      const Status status = block->memory->allocate(static_cast<int64_t>(block->bytes), &block->data);
+      if (status.code != OSC_OK) throw status_error(info.Env(), status, "allocate");
+    } else {
+      block->data = allocate(block->bytes);
+      if (!block->data) {
+        throw status_error(info.Env(), fail(OSC_OUT_OF_MEMORY, static_cast<int64_t>(asked),
+                                            "no memory for %.0f bytes", asked), "allocate");
+      }
     }
     counted_ = static_cast<int64_t>(block->bytes);
     Napi::MemoryManagement::AdjustExternalMemory(info.Env(), counted_);
@@ -66,7 +79,12 @@ Napi::Value Storage::disposed(const Napi::CallbackInfo& info) { return Napi::Boo
 Napi::Value Storage::set(const Napi::CallbackInfo& info) {
   const ArrayBytes view = array_bytes(info[0].As<Napi::TypedArray>());
   if (!block_ || view.bytes > block_->bytes) throw Napi::TypeError::New(info.Env(), "expected an array that fits");
-  if (view.bytes) std::memcpy(block_->data, view.data, view.bytes);
+  if (view.bytes && block_->memory) {
+    const Status status = block_->memory->copy_in(block_->data, view.data, static_cast<int64_t>(view.bytes));
+    if (status.code != OSC_OK) throw status_error(info.Env(), status, "copy");
+  } else if (view.bytes) {
+    std::memcpy(block_->data, view.data, view.bytes);
+  }
   return info.Env().Undefined();
 }
 

@@ -3,7 +3,9 @@
 #include <napi.h>
 
 #include <memory>
+#include <string>
 
+#include "../backend/kernel_table.h"
 #include "../core/memory.h"
 #include "../core/status.h"
 
@@ -13,7 +15,8 @@ namespace osc {
 struct Block {
   void* data = nullptr;
   size_t bytes = 0;
-  bool owned = false;  // from our allocator; otherwise a JavaScript array that its users keep alive
+  bool owned = false;  // from an allocator; otherwise a JavaScript array that its users keep alive
+  const OscDevice* memory = nullptr;  // the device it lives on; null: the host
   // Set when the task that was to fill the block failed; whoever reads the block fails with it. Touched only by the thread
   // that runs the queue's tasks at that moment.
   std::shared_ptr<Status> failure;
@@ -22,9 +25,17 @@ struct Block {
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
   ~Block() {
-    if (owned && data) release(data, bytes);
+    if (!owned || !data) return;
+    if (memory) {
+      memory->release(data, static_cast<int64_t>(bytes));
+    } else {
+      release(data, bytes);
+    }
   }
 };
+
+// The memory of an open device, null for the CPU; throws when it is not open.
+const OscDevice* memory_of(Napi::Env env, const std::string& device);
 
 // Where a typed array's elements are, also when they are shared memory.
 struct ArrayBytes {
@@ -33,7 +44,7 @@ struct ArrayBytes {
 };
 ArrayBytes array_bytes(Napi::TypedArray array);
 
-// `new Storage(bytes)` owns memory; `new Storage(typedArray)` borrows it. Freed by dispose() or the garbage collector.
+// `new Storage(bytes, device)` owns memory; `new Storage(typedArray)` borrows it. Freed by dispose() or the garbage collector.
 class Storage : public Napi::ObjectWrap<Storage> {
  public:
   static Napi::Function define(Napi::Env env);
