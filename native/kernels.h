@@ -39,6 +39,17 @@
 //   x [...] float32 or float64, contiguous. index: flat row-major position, -1 when all are finite; count: how many.
 #define OSC_FIELDS_find_non_finite(F) F(in, x) F(ret_i64, index) F(ret_i64, count)
 
+// ---- random numbers, flat vectors, fused optimizer steps ----
+
+// random_fill: y_i = shift + scale * r_(index + i), one float32 multiply-add; r from Philox4x32-10 (core/philox.h).
+//   y [...] float32, contiguous. kind 0: uniform, multiples of 2^-24 in [0, 1); 1: normal, mean 0 and variance 1; 2: -1 or +1,
+//   each with probability 1/2. r depends on (kind, seed, stream, step, index) alone: the same bits on every device, and for
+//   any cut into calls. seed and index in [0, 2^53), stream and step in [0, 2^32). No workspace.
+#define OSC_FIELDS_random_fill(F)                                                                        \
+  F(out, y) F(i64, kind) F(i64, seed) F(i64, stream) F(i64, step) F(i64, index) F(f64, scale) F(f64, shift)
+
+// ---- Gram matrices and quantization ----
+
 // input_gram: accumulates X^T X (unscaled, lower half) over rows gathered to chunks of kGramChunk = 2048.
 //   x [tokens, in] float32, rows contiguous (row stride may exceed in).
 //   staging [2048, in] float32: rows that do not fill a chunk yet; staged: how many are in it (before: option, after: new_staged).

@@ -1,0 +1,13 @@
+// Headers first: what they define inline must not be compiled for other processors (see simd_avx512.cc).
+#include "flat.h"
+
+#include <algorithm>
+
+#if defined(__x86_64__)
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,fma")
+#define OSC_FLAT_TABLE kFlatAvx512
+#include "random_body.inc"
+#include "flat_table.inc"
+#pragma GCC pop_options
+#endif
