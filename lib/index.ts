@@ -7,11 +7,15 @@ export * from "./errors.js";
 export {
   type BindingReport,
   type Device,
+  type DeviceChoice,
+  type DeviceReport,
   inspectBinding,
+  inspectDevices,
   type LoadAttempt,
   type MemoryStats,
   memoryStats,
   type Progress,
+  selectDevice,
   setThreads,
   type TypedArray,
 } from "./binding/index.js";

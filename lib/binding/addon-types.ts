@@ -51,9 +51,18 @@ export interface MemoryStats {
   readonly liveBlocks: number;
 }
 
+/** A device with memory of its own that is open in this process. */
+export interface OpenDevice {
+  readonly processor: string;
+  readonly versions: string;
+  readonly build: string;
+  readonly totalBytes: number;
+  readonly missingKernels: readonly string[];
+}
+
 export interface Addon {
   readonly version: string;
-  readonly Storage: new (source: number | TypedArray) => Storage;
+  readonly Storage: new (source: number | TypedArray, device?: string) => Storage;
   readonly CancelToken: new () => CancelToken;
   run(
     kernel: string,
@@ -64,8 +73,14 @@ export interface Addon {
   ): Promise<KernelResults>;
   runSync(kernel: string, device: string, args: KernelArguments): KernelResults;
   enqueue(kernel: string, device: string, args: KernelArguments): void;
+  /** Copies contiguous x to contiguous y in the order of both devices' queues. */
+  copy(from: string, to: string, args: KernelArguments): void;
+  /** Opens a plug-in, once a process. */
+  openDevice(device: string, path: string): OpenDevice;
+  /** Undefined: not open (always open: "cpu"). */
+  deviceInfo(device: string): OpenDevice | undefined;
   info(): AddonInfo;
   /** `resetPeak` starts a new measurement of `peakBytes` from what is live now. */
-  memoryStats(resetPeak?: boolean): MemoryStats;
+  memoryStats(resetPeak?: boolean, device?: string): MemoryStats;
   setThreads(count: number): void;
 }

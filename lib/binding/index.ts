@@ -10,4 +10,12 @@ export type { TypedArray } from "./typed-array.js";
 export { untilAborted } from "./abort.js";
 export { addon, loadAttempts, packageRoot, packageVersion, type LoadAttempt } from "./load.js";
 export { call, callSync, enqueue, type CallOptions, type Device, type Progress } from "./call.js";
+export {
+  devices,
+  inspectDevices,
+  requireDevice,
+  selectDevice,
+  type DeviceChoice,
+  type DeviceReport,
+} from "./devices.js";
 export { inspectBinding, memoryStats, setThreads, type BindingReport } from "./system.js";

@@ -12,6 +12,7 @@ export interface LoadAttempt {
 }
 
 interface Loaded {
+  readonly from: string;
   readonly addon: Addon;
   readonly attempts: readonly LoadAttempt[];
 }
@@ -71,7 +72,7 @@ function load(): Loaded {
     try {
       const addon = tryLoad(from);
       attempts.push({ from, error: undefined });
-      return { addon, attempts };
+      return { from, addon, attempts };
     } catch (cause) {
       attempts.push({
         from,
@@ -92,6 +93,12 @@ function load(): Loaded {
 export function addon(): Addon {
   loaded ??= load();
   return loaded.addon;
+}
+
+/** The file the addon was loaded from. */
+export function addonFile(): string {
+  addon();
+  return nodeRequire.resolve(loaded?.from ?? "");
 }
 
 /** Every load attempt so far, for `osculate inspect`. */

@@ -1,5 +1,7 @@
 import { ArgumentError, expected } from "../errors.js";
 import type { AddonInfo, MemoryStats } from "./addon-types.js";
+import type { Device } from "./call.js";
+import { requireDevice } from "./devices.js";
 import { addon, loadAttempts, packageVersion, type LoadAttempt } from "./load.js";
 
 export interface BindingReport extends AddonInfo {
@@ -20,9 +22,17 @@ export function inspectBinding(): BindingReport {
   };
 }
 
-/** Bytes held by tensors and kernel workspaces of this process. */
-export function memoryStats(options: { resetPeak?: boolean } = {}): MemoryStats {
-  return addon().memoryStats(options.resetPeak ?? false);
+/**
+ * Bytes held by tensors and kernel workspaces of this process on a device (default "cpu").
+ *
+ * @throws DeviceError when the device is not available
+ */
+export function memoryStats(
+  options: { resetPeak?: boolean | undefined; device?: Device | undefined } = {},
+): MemoryStats {
+  const { resetPeak = false, device = "cpu" } = options;
+  requireDevice("memoryStats", device);
+  return addon().memoryStats(resetPeak, device);
 }
 
 /**

@@ -2,10 +2,16 @@
 import { promises as fs } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import type { Command } from "commander";
-import { type Device, inspectBinding, packageVersion } from "../binding/index.js";
+import {
+  type DeviceReport,
+  type LoadAttempt,
+  inspectBinding,
+  inspectDevices,
+  packageVersion,
+} from "../binding/index.js";
 import { onnxRuntimeVersion } from "../compress/job-inputs.js";
 import { type Plan, planOnnx } from "../compress/plan.js";
-import { BindingError, DeviceError } from "../errors.js";
+import { BindingError } from "../errors.js";
 import {
   canonicalDomain,
   dtypeOfCode,
@@ -19,7 +25,6 @@ import {
 } from "../formats/onnx/index.js";
 import { formatBytes, formatCount } from "../report/format.js";
 import { printable, textTable } from "../report/table.js";
-import { Tensor } from "../tensor/index.js";
 import { type CliContext, type CommandContext, print } from "./context.js";
 import { EXIT_DEVICE } from "./exit-codes.js";
 import { addLayerFlags, type LayerFlags, layerOptions } from "./layer-flags.js";
@@ -77,22 +82,41 @@ function runtimeFacts(): string {
   }
 }
 
-/** Whether a tensor can live on a device, or why not. */
-function deviceText(device: Device, { loaded }: { loaded: boolean }): string {
-  if (!loaded) return "not available: the addon did not load";
-  try {
-    Tensor.empty([0], { device }).dispose();
-    return "available";
-  } catch (error) {
-    if (!(error instanceof DeviceError)) throw error;
-    return `not available: ${error.message.replace(/^.*? is not available: /, "")}`;
-  }
+function deviceText({ device, available, processor, versions, attempts }: DeviceReport): string {
+  if (device === "cpu") return `available (${processor ?? ""})`;
+  if (available) return `${processor ?? ""} (${versions ?? ""})`;
+  return `not available: ${attempts.map(({ error }) => error ?? "").join("; ")}`;
+}
+
+/** Which device has no version of which kernel. */
+function printHoles(
+  devices: readonly DeviceReport[],
+  kernels: readonly string[],
+  { stdout }: CliContext,
+): void {
+  const open = devices.filter(({ available }) => available);
+  const holes = kernels.filter((kernel) =>
+    open.some(({ missingKernels }) => missingKernels.includes(kernel)),
+  );
+  print(
+    stdout,
+    `kernels on ${open.map(({ device }) => device).join(", ")}: ` +
+      (holes.length === 0 ? `all ${kernels.length}` : `${kernels.length}, with these holes:`),
+  );
+  if (holes.length === 0) return;
+  const columns = [{ title: "kernel" }, ...open.map(({ device }) => ({ title: device }))];
+  const cells = holes.map((kernel) => [
+    kernel,
+    ...open.map(({ missingKernels }) => (missingKernels.includes(kernel) ? "missing" : "yes")),
+  ]);
+  print(stdout, textTable(columns, cells));
 }
 
 function inspectInstallation(flags: InspectFlags, context: CommandContext): void {
   const { stdout } = context;
   const binding = bindingFacts();
   const loaded = binding["addon"] !== undefined;
+  const devices = loaded ? inspectDevices() : [];
   const facts = {
     osculate: packageVersion(),
     node: process.version,
@@ -101,9 +125,7 @@ function inspectInstallation(flags: InspectFlags, context: CommandContext): void
     processors: availableParallelism(),
     memory: totalmem(),
     onnxruntime: runtimeFacts(),
-    devices: Object.fromEntries(
-      (["cpu", "emulator", "cuda"] as const).map((name) => [name, deviceText(name, { loaded })]),
-    ),
+    devices,
     ...binding,
   };
   if (!loaded) context.exitCode = EXIT_DEVICE;
@@ -129,16 +151,17 @@ function inspectInstallation(flags: InspectFlags, context: CommandContext): void
     ["threads", text(binding["threads"])],
     ["kernels", kernels.length === 0 ? "none" : `${kernels.length}: ${kernels.join(", ")}`],
     ["onnxruntime", facts.onnxruntime],
-    ...Object.entries(facts.devices).map(([name, text]): [string, string] => [
-      `device ${name}`,
-      text,
-    ]),
+    ...devices.map((report): [string, string] => [`device ${report.device}`, deviceText(report)]),
   ];
   for (const [name, value] of lines) print(stdout, `${name.padEnd(15)} ${value}`);
+  if (loaded) printHoles(devices, kernels, context);
   print(stdout, "load attempts:");
-  for (const { from, error } of (binding["attempts"] ?? []) as { from: string; error?: string }[]) {
-    print(stdout, `  ${from}: ${error ?? "loaded"}`);
-  }
+  const attempts = [
+    ...((binding["attempts"] ?? []) as readonly LoadAttempt[]),
+    ...devices.flatMap((report) => report.attempts),
+  ];
+  for (const { from, error } of attempts)
+    print(stdout, printable(`  ${from}: ${error ?? "loaded"}`));
   const problem = binding["problem"];
   if (typeof problem === "string") {
     for (const line of problem.split("\n")) print(stdout, printable(line));

@@ -3,6 +3,7 @@ import {
   call,
   callSync,
   enqueue,
+  requireDevice,
   type Device,
   type NativeTensor,
   type Storage,
@@ -51,21 +52,8 @@ class SharedStorage {
   }
 }
 
-const knownDevices: readonly string[] = ["cpu", "emulator", "cuda"] satisfies Device[];
-
 function checkDevice(fn: string, device: Device = "cpu"): Device {
-  if (!knownDevices.includes(device)) {
-    throw new DeviceError(
-      "DEVICE_UNAVAILABLE",
-      expected(fn, '"cpu", "emulator" or "cuda"', "device", device),
-    );
-  }
-  if (device !== "cpu") {
-    throw new DeviceError(
-      "DEVICE_UNAVAILABLE",
-      `${fn}: device ${JSON.stringify(device)} is not available: this version of osculate has CPU kernels only. Use device "cpu".`,
-    );
-  }
+  requireDevice(fn, device);
   return device;
 }
 
@@ -160,7 +148,7 @@ export class Tensor<D extends DType = DType> {
       const dtype = checkDType(fn, options.dtype ?? "float32");
       const numbers = Float64Array.from(data as readonly number[]);
       if (dtype === "float64") return Tensor.#fromTyped(numbers, shape, dtype, device, false);
-      const wide = Tensor.#fromTyped(numbers, shape, "float64", device, true);
+      const wide = Tensor.#fromTyped(numbers, shape, "float64", device, device === "cpu");
       const narrow = wide.toDType(dtype);
       wide.dispose();
       return narrow;
@@ -193,6 +181,11 @@ export class Tensor<D extends DType = DType> {
     if (sizeOf(fn, dims) !== array.length) {
       throw new ShapeError(
         expected(fn, `shape with ${array.length} elements, as data has`, "shape", dims),
+      );
+    }
+    if (borrow && device !== "cpu") {
+      throw new ArgumentError(
+        `${fn}: expected borrow with device "cpu" but received "${device}", which has memory of its own`,
       );
     }
     if (borrow) return Tensor.#over(new (addon().Storage)(array), dtype, device, dims);
@@ -228,16 +221,13 @@ export class Tensor<D extends DType = DType> {
     const bytes = sizeOf(fn, shape) * bytesPerElement(dtype);
     let storage: Storage;
     try {
-      storage = new (addon().Storage)(bytes);
+      storage = new (addon().Storage)(bytes, device);
     } catch (cause) {
       if (cause instanceof BindingError) throw cause;
       throw new DeviceError(
         "OUT_OF_MEMORY",
-        `${fn}: no memory for ${bytes} bytes, shape [${shape.join(", ")}] of ${dtype}`,
-        {
-          cause,
-          details: { requested: bytes },
-        },
+        `${fn}: ${(cause as Error).message}, for shape [${shape.join(", ")}] of ${dtype} on ${device}`,
+        { cause, details: { requested: bytes } },
       );
     }
     return Tensor.#over(storage, dtype, device, shape);
@@ -305,6 +295,25 @@ export class Tensor<D extends DType = DType> {
   /** A copy in row-major order (always a new tensor, so that both can be disposed). */
   contiguous(): Tensor<D> {
     return this.toDType(this.dtype);
+  }
+
+  /**
+   * A copy on another device (on the same one: `contiguous()`). Returns at once; the copy takes its place in the order of
+   * work on both devices.
+   *
+   * @throws DeviceError `DEVICE_UNAVAILABLE`, `OUT_OF_MEMORY`
+   */
+  to(device: Device): Tensor<D> {
+    const fn = "Tensor.to";
+    if (checkDevice(fn, device) === this.device) return this.contiguous();
+    const x = this.isContiguous ? this : this.contiguous();
+    try {
+      const y = Tensor.empty(this.shape, { dtype: this.dtype, device });
+      addon().copy(this.device, device, { x: x.native(fn), y: y.native(fn) });
+      return y;
+    } finally {
+      if (x !== this) x.dispose();
+    }
   }
 
   /** A view of the same elements; the tensor must be contiguous. One dimension may be -1. */

@@ -125,7 +125,8 @@ Napi::Value Addon::open_device(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Addon::device_info(const Napi::CallbackInfo& info) {
-  const Device* device = find_device(info[0].As<Napi::String>().Utf8Value().c_str());
+  const std::string name = info[0].As<Napi::String>();
+  const Device* device = find_device(name.c_str());
   return device ? describe(info.Env(), *device) : info.Env().Undefined();
 }
 

@@ -50,7 +50,7 @@ describe("inspect", () => {
     const { stdout: json } = await cli(["inspect", "--json"]);
     expect(JSON.parse(json)).toMatchObject({
       node: process.version,
-      devices: { cpu: "available" },
+      devices: [{ device: "cpu", available: true }, { device: "emulator" }, { device: "cuda" }],
     });
   });
 
