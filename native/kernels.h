@@ -84,7 +84,7 @@
 //   diag H = 0 (treated as 1, before the order and the mean are taken).
 //   damping: absolute value added. NOT_POSITIVE_DEFINITE: index = original column at which the pivot failed.
 //   NON_FINITE: index = flat position in gram. Source: Frantar et al., GPTQ, 2022, algorithm 1; ours: no inverse is formed
-//   (docs/numerics.md). Work: n^3/3 flops. Workspace: n^2 of the precision.
+//   (docs/numerics.md). Work: n^3/3 flops. Workspace: n^2 / 2 of the precision.
 #define OSC_FIELDS_gptq_factor(F)                                                                    \
   F(in, gram) F(out, factor) F(out, diagonal) F(out, order) F(out, dead) F(f64, damp_percent)        \
   F(i64, act_order) F(i64, precision) F(ret_f64, damping) F(ret_i64, dead_columns)

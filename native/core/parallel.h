@@ -19,7 +19,7 @@ bool run_tiles(int64_t tiles, TileFunction function, void* closure, const Contex
 
 // Calls f(tile) for tile in [0, tiles), in ascending order of start, on up to thread_count() threads.
 // Idle threads block, they never spin. A call from inside a tile, or while another caller uses the pool, runs on the
-// calling thread. What a tile throws is thrown again here, when no tile runs any more. Returns false when the context was cancelled (some tiles did not run).
+// calling thread. A tile may wait for tiles before it (they have started), not for those after it. What a tile throws is thrown again here, when no tile runs any more. Returns false when the context was cancelled (some tiles did not run).
 template <class F>
 bool parallel_for(int64_t tiles, const Context& context, F&& f) {
   using Function = std::remove_reference_t<F>;

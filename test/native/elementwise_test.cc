@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 
+#include "backend/devices.h"
 #include "kernels.h"
 #include "owned.h"
 
@@ -28,9 +29,12 @@ TEST_CASE("the CPU table has every kernel, in the order of kernels.def") {
 }
 
 TEST_CASE("a device that is not there is a reason, not a crash") {
-  const char* reason = "";
-  CHECK(device_table("cuda", &reason) == nullptr);
-  CHECK(std::string(reason) != "");
+  CHECK(find_device("cuda") == nullptr);
+  const Device* device = nullptr;
+  const Status status = open_device("cuda", "/no/such/plug-in.so", &device);
+  CHECK(status.code == OSC_DEVICE);
+  CHECK(std::string(status.message) != "");
+  CHECK(device == nullptr);
 }
 
 TEST_CASE("convert walks a strided view") {
