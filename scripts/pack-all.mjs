@@ -1,11 +1,12 @@
-// Makes the two packages that users install (`npm run pack:all`):
-//   dist-packages/osculate-VERSION.tgz                 the compiled library and command line
-//   dist-packages/osculate-linux-ARCH-VERSION.tgz      the addon alone, chosen by os, cpu and libc
+// Makes the packages that users install (`npm run pack:all`):
+//   dist-packages/osculate-VERSION.tgz                   the compiled library and command line
+//   dist-packages/osculate-linux-ARCH-VERSION.tgz        the addon alone, chosen by os, cpu and libc
+//   dist-packages/osculate-linux-ARCH-cuda-VERSION.tgz   the CUDA plug-in, for those who ask for it; only where nvcc built one
 // The first names the second as an optional dependency of the very same version. A checkout's package.json
 // cannot: the addon package exists only once it is published.
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 
@@ -13,6 +14,7 @@ const root = resolve(import.meta.dirname, "..");
 const stage = join(root, "build/packages");
 const output = join(root, "dist-packages");
 const addon = join(root, "build/cmake/Release/osculate.node");
+const plugin = join(root, "build/cmake/Release/libosculate_cuda.so");
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const platform = `osculate-linux-${process.arch}`;
 
@@ -50,42 +52,58 @@ function stageLibrary() {
   return folder;
 }
 
-function stageAddon() {
-  const folder = join(stage, platform);
+/** A package with one native file that must load wherever glibc and libstdc++ are. */
+function stageNative(name, file, { description, readme, main }) {
+  const folder = join(stage, name);
+  const library = basename(file);
   mkdirSync(folder, { recursive: true });
-  run("strip", ["--strip-unneeded", "-o", join(folder, "osculate.node"), addon]);
-  const foreign = [
-    ...run("readelf", ["-d", join(folder, "osculate.node")]).matchAll(/NEEDED.*\[(.*)\]/g),
-  ]
+  run("strip", ["--strip-unneeded", "-o", join(folder, library), file]);
+  const foreign = [...run("readelf", ["-d", join(folder, library)]).matchAll(/NEEDED.*\[(.*)\]/g)]
     .map((match) => match[1])
-    .filter((library) => !allowedLibraries.test(library));
+    .filter((needed) => !allowedLibraries.test(needed));
   if (foreign.length > 0) {
     throw new Error(
-      `the addon needs ${foreign.join(", ")}, which users may not have: link OpenBLAS statically ` +
+      `${library} needs ${foreign.join(", ")}, which users may not have: link OpenBLAS statically ` +
         "(libopenblas.a and libgfortran.a; see scripts/setup.sh) and build again",
     );
   }
-  for (const name of ["LICENSE", "THIRD_PARTY_NOTICES.md"])
-    cpSync(join(root, name), join(folder, name));
-  writeFileSync(
-    join(folder, "README.md"),
-    `# ${platform}\n\nThe native part of osculate for Linux (glibc) on ${process.arch}. ` +
-      "It comes with `osculate` and is of no use alone.\n",
-  );
+  for (const notice of ["LICENSE", "THIRD_PARTY_NOTICES.md"])
+    cpSync(join(root, notice), join(folder, notice));
+  writeFileSync(join(folder, "README.md"), `# ${name}\n\n${readme}\n`);
   writeManifest(folder, {
-    name: platform,
+    name,
     version: manifest.version,
-    description: `Native part of osculate for Linux on ${process.arch}`,
+    description,
     license: manifest.license,
     type: "commonjs",
-    main: "./osculate.node",
-    files: ["osculate.node", "LICENSE", "THIRD_PARTY_NOTICES.md", "README.md"],
+    ...(main ? { main: `./${library}` } : {}),
+    files: [library, "LICENSE", "THIRD_PARTY_NOTICES.md", "README.md"],
     engines: manifest.engines,
     os: ["linux"],
     cpu: [process.arch],
     libc: ["glibc"],
   });
   return folder;
+}
+
+function stageAddon() {
+  return stageNative(platform, addon, {
+    main: true,
+    description: `Native part of osculate for Linux on ${process.arch}`,
+    readme:
+      `The native part of osculate for Linux (glibc) on ${process.arch}. ` +
+      "It comes with `osculate` and is of no use alone.",
+  });
+}
+
+function stagePlugin() {
+  return stageNative(`${platform}-cuda`, plugin, {
+    main: false,
+    description: `CUDA kernels of osculate for Linux on ${process.arch}`,
+    readme:
+      "The CUDA kernels of osculate. Install it beside `osculate` in the same version, on a machine with an NVIDIA " +
+      'driver, and use `device: "cuda"`.',
+  });
 }
 
 async function lint(folder) {
@@ -101,7 +119,8 @@ rmSync(stage, { recursive: true, force: true });
 rmSync(output, { recursive: true, force: true });
 mkdirSync(output, { recursive: true });
 run("bash", ["scripts/setup.sh"]);
-for (const folder of [stageLibrary(), stageAddon()]) {
+const folders = [stageLibrary(), stageAddon(), ...(existsSync(plugin) ? [stagePlugin()] : [])];
+for (const folder of folders) {
   await lint(folder);
   const [packed] = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", output], folder));
   console.log(`dist-packages/${packed.filename}  ${packed.entryCount} files, ${packed.size} bytes`);

@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { DeviceError, expected } from "../errors.js";
 import type { OpenDevice } from "./addon-types.js";
 import type { Device } from "./call.js";
-import { type LoadAttempt, addon, addonFile } from "./load.js";
+import { type LoadAttempt, addon, addonFile, isSourceCheckout, packageVersion } from "./load.js";
 
 /** Every device a tensor can live on, in the order they are listed. */
 export const devices: readonly Device[] = ["cpu", "emulator", "cuda"];
@@ -100,9 +100,11 @@ function advice(device: Device, attempts: readonly LoadAttempt[]): string {
   const reasons = attempts.map(({ error }) => error ?? "").join("\n");
   if (reasons.includes("another version")) return "Rebuild or install addon and plug-in together.";
   if (reasons.includes("no such file")) {
+    if (isSourceCheckout())
+      return "`npm run build` makes it (the one for cuda where nvcc is found).";
     return device === "cuda"
-      ? "In a source checkout `npm run build` makes the plug-in where nvcc is found."
-      : "In a source checkout `npm run build` makes the plug-in.";
+      ? `Install osculate-${process.platform}-${process.arch}-cuda in version ${packageVersion()}.`
+      : "The emulator is for development: it is built in a source checkout only.";
   }
   return device === "cuda"
     ? 'Check `nvidia-smi`, install or update the NVIDIA driver, or use device "cpu".'

@@ -33,6 +33,11 @@ export function packageVersion(): string {
   return manifest.version;
 }
 
+/** Whether this is the source with its build files, and not an installed package. */
+export function isSourceCheckout(): boolean {
+  return existsSync(join(packageRoot(), "CMakeLists.txt"));
+}
+
 function candidates(): string[] {
   const platformPackage = `osculate-${process.platform}-${process.arch}`;
   const named = process.env["OSCULATE_ADDON"];
@@ -46,7 +51,7 @@ function advice(attempts: readonly LoadAttempt[]): string {
     return "The C library of this system is older than the one the addon was built for: build from source with `npm run build`.";
   if (errors.includes("was built for osculate"))
     return "Install the two packages in the same version.";
-  if (existsSync(join(packageRoot(), "CMakeLists.txt")))
+  if (isSourceCheckout())
     return "This is a source checkout: run `npm run setup` (or `npm run build`).";
   return (
     `Install the platform package \`osculate-${process.platform}-${process.arch}\` in version ${packageVersion()}` +
