@@ -1,12 +1,12 @@
 // Element types as C++ types, and the conversion rules between them (see `convert` in kernels.h).
 #pragma once
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
 
 #include "half.h"
+#include "host_device.h"
 #include "tensor.h"
 
 namespace osc {
@@ -39,7 +39,7 @@ auto with_type(int32_t dtype, F&& f) {
 
 // The value as float, double or int64_t, whichever holds it exactly.
 template <class T>
-auto widen(T x) {
+OSC_HOST_DEVICE auto widen(T x) {
   if constexpr (std::is_same_v<T, Half>) return half_to_float(x.bits);
   else if constexpr (std::is_same_v<T, BFloat16>) return bfloat16_to_float(x.bits);
   else if constexpr (std::is_same_v<T, Bool>) return static_cast<int64_t>(x.value != 0);
@@ -48,16 +48,16 @@ auto widen(T x) {
 }
 
 // double to float32 such that a later rounding to 16 bits is not a double rounding: round to odd.
-inline float to_float_odd(double x) {
+OSC_HOST_DEVICE inline float to_float_odd(double x) {
   const float f = static_cast<float>(x);
   if (static_cast<double>(f) == x || !std::isfinite(f)) return f;
-  uint32_t bits = std::bit_cast<uint32_t>(f);
+  uint32_t bits = bit_cast<uint32_t>(f);
   if (std::abs(static_cast<double>(f)) > std::abs(x)) --bits;  // toward zero
-  return std::bit_cast<float>(bits | 1u);
+  return bit_cast<float>(bits | 1u);
 }
 
 template <class To, class From>
-To convert_element(From source) {
+OSC_HOST_DEVICE To convert_element(From source) {
   const auto x = widen(source);
   using X = std::remove_const_t<decltype(x)>;
   if constexpr (std::is_same_v<To, Half> || std::is_same_v<To, BFloat16>) {
