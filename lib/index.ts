@@ -1,7 +1,8 @@
 /**
  * osculate: second-order training and model compression for Node.js.
  *
- * Everything is exported here and from the subpaths `osculate/curvature`, `osculate/compress` and `osculate/formats`.
+ * Everything is exported here and from the subpaths `osculate/curvature`, `osculate/compress`, `osculate/formats` and
+ * `osculate/data`.
  */
 export * from "./errors.js";
 export {
@@ -31,3 +32,4 @@ export {
 export * from "./curvature/index.js";
 export * from "./formats/index.js";
 export * from "./compress/index.js";
+export * from "./data/index.js";

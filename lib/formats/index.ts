@@ -45,4 +45,5 @@ export {
 } from "./gptq-checkpoint.js";
 export { encodeNpy, type NpyArray, type NpyData, type NpyDType, parseNpy, readNpy } from "./npy.js";
 export { encodeNpz, type NpzOptions, parseNpz, readNpz } from "./npz.js";
+export { type IdxArray, parseIdx, readIdx, type ReadIdxOptions } from "./idx.js";
 export * from "./onnx/index.js";
