@@ -117,6 +117,36 @@
   F(in, gram) F(in, weight) F(in, codes) F(in, scales) F(in, zeros) F(in, group_index) F(in, rows)    \
   F(ret_f64, error) F(ret_f64, reference)
 
+// ---- pruning ----
+// Masks are bool, 1 where a weight is kept. The key of a score is a 32-bit integer of the same order (core/order_key.h).
+
+// score_histogram: how many scores have each value of one digit of their keys. Three calls find the k-th smallest score of any
+//   number of tensors.
+//   scores [...] float32, contiguous; absolute: keys of |score|. digit 0, 1, 2: the key's bits 31-21, 20-10, 9-0; only scores
+//   whose higher digits equal those of the key prefix are counted. counts [2048] int64 is added to.
+//   NON_FINITE (digit 0 only): index = position of the first NaN; counts is unchanged. Memory-bound. Workspace: 32 KiB a tile.
+#define OSC_FIELDS_score_histogram(F) F(in, scores) F(inout, counts) F(i64, digit) F(i64, prefix) F(i64, absolute)
+
+// prune_below: sets the weights with the smallest scores to zero.
+//   weight [...] float32; scores: the same size, or absent: |weight|. Pruned are the weights whose key is below threshold, and of
+//   those whose key equals it the first `ties` in row-major order (-1: all). pruned, mask: the size of weight; zeros: how many
+//   were pruned; equal: how many keys equal threshold. All contiguous. Memory-bound.
+#define OSC_FIELDS_prune_below(F)                                                                             \
+  F(in, weight) F(opt, scores) F(out, pruned) F(out, mask) F(i64, threshold) F(i64, ties) F(ret_i64, zeros) F(ret_i64, equal)
+
+// prune_rows: in each row sets the weights with the smallest |weight| * column_scale (one float32 product) to zero.
+//   weight [out, in] float32, rows contiguous; column_scale [in] float32, >= 0, or absent: 1. m = 0: the n smallest of each row;
+//   m > 0: the n smallest of every m consecutive columns, floor(n l / m) of a last group of l. Of equal scores the lower columns
+//   go first. pruned, mask [out, in] contiguous. Values are finite. Memory-bound. Workspace: 8 * in bytes a tile.
+#define OSC_FIELDS_prune_rows(F) \
+  F(in, weight) F(opt, column_scale) F(out, pruned) F(out, mask) F(i64, n) F(i64, m)
+
+// weight_error: as quantization_error, for two dense weights: error = sum over rows of d H d^T, d = weight - other.
+//   gram [in, in] float32 or float64; weight, other [out, in] float32; all with contiguous rows; rows [n] int32. reference: the
+//   same sum of weight. Products in gram's dtype, sums in float64. Work: 2 * n * in^2 flops for each of the two.
+#define OSC_FIELDS_weight_error(F) \
+  F(in, gram) F(in, weight) F(in, other) F(in, rows) F(ret_f64, error) F(ret_f64, reference)
+
 // pack_bits: rows of codes to rows of one little-endian bit stream each: code i of a row at bits [i*bits, (i+1)*bits).
 //   codes [rows, columns] uint8, any strides; bits 1..8, higher bits of a code are cut off. packed [rows, words] int32 or
 //   uint8 (bit t of the stream is bit t mod 32 of word t div 32, or t mod 8 of byte t div 8), contiguous, with at least

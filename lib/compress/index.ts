@@ -1,5 +1,16 @@
-/** Quantizers, and the quantization of whole ONNX models. */
+/** Quantizers and pruners of one layer, and the quantization of whole ONNX models. */
 export { gptq } from "./gptq.js";
+export {
+  type GlobalMagnitudeOptions,
+  magnitude,
+  magnitudeGlobal,
+  magnitudeGlobalSync,
+  type MagnitudeOptions,
+  magnitudeSync,
+} from "./passes/magnitude.js";
+export { wanda, type WandaOptions, wandaSync } from "./passes/wanda.js";
+export type { PruneOptions, PruneReport, PruneResult } from "./prune-report.js";
+export type { SparsityOptions } from "./sparsity.js";
 export { roundToNearest } from "./round-to-nearest.js";
 export type { GptqOptions, QuantizeOptions } from "./options.js";
 export type { QuantizeResult } from "./quantize-result.js";

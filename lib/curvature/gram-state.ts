@@ -76,12 +76,7 @@ export class GramState {
   }
 
   addSync(fn: string, tokens: number, work: () => number): void {
-    this.check(fn);
-    if (this.#pending > 0) {
-      throw new ArgumentError(
-        `${fn}: ${this.#pending} calls of add() are still running: await them first`,
-      );
-    }
+    this.#checkIdle(fn);
     try {
       this.staged = work();
       this.count += tokens;
@@ -100,6 +95,20 @@ export class GramState {
       this.check(fn);
       return work();
     });
+  }
+
+  readSync<T>(fn: string, work: () => T): T {
+    this.#checkIdle(fn);
+    return work();
+  }
+
+  #checkIdle(fn: string): void {
+    this.check(fn);
+    if (this.#pending > 0) {
+      throw new ArgumentError(
+        `${fn}: ${this.#pending} calls of add() are still running: await them first`,
+      );
+    }
   }
 
   /** Buffers of one group. */

@@ -89,6 +89,11 @@ export class InputGram {
     return this.#state.read("InputGram.matrix", () => this.#state.matrix(this.#group));
   }
 
+  /** Like `matrix`, blocking. Throws `ArgumentError` while an `add` is running. */
+  matrixSync(): Tensor {
+    return this.#state.readSync("InputGram.matrixSync", () => this.#state.matrix(this.#group));
+  }
+
   /** Writes the state as safetensors, whole or not at all; a loaded gram goes on to the same bits. Waits for the queue. */
   async save(path: string): Promise<void> {
     await this.#state.read("InputGram.save", () => saveGram(path, this.#state, this.#group));

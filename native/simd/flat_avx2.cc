@@ -2,12 +2,14 @@
 #include "flat.h"
 
 #include <algorithm>
+#include <cstring>
 
 #if defined(__x86_64__)
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 #define OSC_FLAT_TABLE kFlatAvx2
 #include "random_body.inc"
+#include "prune_body.inc"
 #include "flat_table.inc"
 #pragma GCC pop_options
 #endif

@@ -1,7 +1,9 @@
 #include "flat.h"
 
 #include <algorithm>
+#include <cstring>
 
 #define OSC_FLAT_TABLE kFlatPortable
 #include "random_body.inc"
+#include "prune_body.inc"
 #include "flat_table.inc"

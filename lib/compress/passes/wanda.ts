@@ -1,0 +1,146 @@
+import { run, runSync, type Task } from "../../binding/index.js";
+import type { InputGram } from "../../curvature/index.js";
+import { NumericalError } from "../../errors.js";
+import { diagonal } from "../../ops/diagonal.js";
+import { pruneRows } from "../../ops/prune.js";
+import { Tensor } from "../../tensor/index.js";
+import { type LayerGram, checkWeightTask, takeGram, takeGramSync } from "../layer-input.js";
+import { startMeasuring } from "../layer-report.js";
+import { type PruneOptions, type PruneResult, countZeros, pruneErrors } from "../prune-report.js";
+import {
+  type Sparsity,
+  type SparsityOptions,
+  resolveSparsity,
+  rowZeros,
+  sparsityWarnings,
+  zerosOfRow,
+} from "../sparsity.js";
+import { rowMagnitude } from "./magnitude.js";
+
+export type WandaOptions = PruneOptions & SparsityOptions;
+
+/**
+ * Prunes within each row the weights with the smallest |w_ij| * ||x_j||, x_j the layer's j-th input over the calibration data.
+ * Weights that stay are not changed.
+ *
+ * @param W `[out, in]` float32, finite, any strides. Not changed.
+ * @param gram what the layer's inputs look like: an `InputGram`, or a matrix `[in, in]`; only its diagonal decides (the whole
+ *   of it is used for the errors of the report).
+ * @param options `sparsity` (floor(in * sparsity) weights of each row) or `pattern`, and see `PruneOptions`.
+ * @returns pruned weight, mask and report; the caller disposes weight and mask.
+ * @throws ShapeError, DTypeError, ArgumentError, DisposedError before any work; NumericalError `NON_FINITE`, `NO_TOKENS`.
+ * Cost: one pass over the weights.
+ * Source: Sun, Liu, Bair, Kolter, "A Simple and Effective Pruning Approach for Large Language Models", 2023.
+ *
+ * @example
+ * const { weight, mask, report } = await wanda(W, gram, { pattern: "2:4" });
+ */
+export async function wanda(
+  W: Tensor,
+  gram: InputGram | Tensor,
+  options: WandaOptions,
+): Promise<PruneResult> {
+  const fn = "wanda";
+  const { signal } = options;
+  const target = resolveSparsity(fn, options);
+  const measured = startMeasuring();
+  await run(checkWeightTask(fn, W, options.name), { signal });
+  const taken = await takeGram(fn, W, gram, options.name);
+  try {
+    return await run(task(fn, W, taken, target, options, measured), { signal });
+  } finally {
+    taken.release();
+  }
+}
+
+/** Like `wanda`, blocking. */
+export function wandaSync(
+  W: Tensor,
+  gram: InputGram | Tensor,
+  options: Omit<WandaOptions, "signal">,
+): PruneResult {
+  const fn = "wandaSync";
+  const target = resolveSparsity(fn, options);
+  const measured = startMeasuring();
+  runSync(checkWeightTask(fn, W, options.name));
+  const taken = takeGramSync(fn, W, gram, options.name);
+  try {
+    return runSync(task(fn, W, taken, target, options, measured));
+  } finally {
+    taken.release();
+  }
+}
+
+function* task(
+  fn: string,
+  W: Tensor,
+  gram: LayerGram,
+  target: Sparsity,
+  options: WandaOptions,
+  measured: ReturnType<typeof startMeasuring>,
+): Task<PruneResult> {
+  const [out = 0, columns = 0] = W.shape;
+  const norms = yield* inputNorms(fn, gram.matrix, options.name);
+  const scale = Tensor.from(norms, [columns], { device: W.device });
+  try {
+    const pruned = yield* pruneRows(fn, W, scale, rowZeros(target, columns));
+    let baseline: Tensor | undefined;
+    try {
+      const { report = "sampled" } = options;
+      if (report !== "none") {
+        const rows = yield* rowMagnitude(fn, W, target);
+        rows.mask.dispose();
+        baseline = rows.weight;
+      }
+      const errors = yield* pruneErrors(fn, gram.matrix, W, pruned.weight, baseline, report);
+      const dead = norms.filter((norm) => norm === 0).length;
+      return {
+        weight: pruned.weight,
+        mask: pruned.mask,
+        report: {
+          method: "wanda",
+          ...countZeros(target, W.size, out * zerosOfRow(target, columns)),
+          ...errors,
+          tokens: gram.tokens,
+          warnings: [
+            ...sparsityWarnings(target, columns),
+            ...(dead > 0
+              ? [`${dead} of ${columns} columns never saw an input other than zero`]
+              : []),
+          ],
+          ...measured(),
+        },
+      };
+    } catch (error) {
+      pruned.weight.dispose();
+      pruned.mask.dispose();
+      throw error;
+    } finally {
+      baseline?.dispose();
+    }
+  } finally {
+    scale.dispose();
+  }
+}
+
+/** sqrt(H_jj): the length of each input, up to a factor that is the same for all. */
+function* inputNorms(fn: string, matrix: Tensor, name: string | undefined): Task<Float32Array> {
+  const squares = yield* diagonal(fn, matrix);
+  const layer = name === undefined ? "the gram" : `the gram of layer ${name}`;
+  const bad = squares.findIndex((value) => !(value >= 0 && value < Infinity));
+  if (bad >= 0) {
+    throw new NumericalError(
+      "NON_FINITE",
+      `${fn}: expected a diagonal that is finite and >= 0 but ${layer} has ${squares[bad] ?? NaN} in column ${bad}`,
+      { details: { index: bad, name } },
+    );
+  }
+  if (squares.length > 0 && squares.every((value) => value === 0)) {
+    throw new NumericalError(
+      "NO_TOKENS",
+      `${fn}: ${layer} is all zero: the layer saw no input, nothing is known about it`,
+      { details: { name } },
+    );
+  }
+  return Float32Array.from(squares, Math.sqrt);
+}
