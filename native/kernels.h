@@ -48,6 +48,43 @@
 #define OSC_FIELDS_random_fill(F)                                                                        \
   F(out, y) F(i64, kind) F(i64, seed) F(i64, stream) F(i64, step) F(i64, index) F(f64, scale) F(f64, shift)
 
+// Optimizer steps: theta, grad and the state are flat vectors of many tensors, contiguous float32 of one size, no two sharing
+// memory (ARGUMENT). One pass over memory; the formulas are in core/optimizer_step.h, the same bits on every device
+// (AdaHessian with a power other than 0, 1/2, 1: within powf's error). With check_finite NON_FINITE (index: position) leaves
+// everything unchanged. Once a step has begun to write it cannot be cancelled. step counts from 1. No workspace, but
+// for adahessian_step's blocks of more than 8192 elements: 8 bytes for each 8192 elements of them.
+
+// sgd_momentum_step: g <- grad + weight_decay theta; buffer <- momentum buffer + g; theta <- theta - lr buffer, or with nesterov
+//   theta - lr (g + momentum buffer). 20 bytes an element.
+#define OSC_FIELDS_sgd_momentum_step(F)                                                             \
+  F(in, grad) F(inout, theta) F(inout, buffer) F(f64, lr) F(f64, momentum) F(f64, weight_decay)     \
+  F(i64, nesterov) F(i64, check_finite)
+
+// adamw_step: m <- EMA(m, grad; beta1), v <- EMA(v, grad^2; beta2),
+//   theta <- theta - lr (mhat / (sqrt(vhat) + eps) + weight_decay theta), hats bias-corrected. 28 bytes an element.
+//   Source: Loshchilov and Hutter, Decoupled weight decay regularization, 2019.
+#define OSC_FIELDS_adamw_step(F)                                                                          \
+  F(in, grad) F(inout, theta) F(inout, m) F(inout, v) F(f64, lr) F(f64, beta1) F(f64, beta2) F(f64, eps)  \
+  F(f64, weight_decay) F(i64, step) F(i64, check_finite)
+
+// adahessian_step: m <- EMA(m, grad; beta1), v <- EMA(v, d^2; beta2),
+//   theta <- theta - lr (mhat / max(sqrt(vhat)^hessian_power + eps, min_denominator) + weight_decay theta), hats bias-corrected.
+//   d is the mean of |diagonal| over the element's block: segments [k, 2] int32 has a row (end, block) for each tensor, whose
+//   elements end before `end` and are averaged over runs of `block`, which must divide their number (ARGUMENT: index = row).
+//   Absent: no averaging. 32 bytes an element, 36 in blocks of more than 8192. Source: Yao et al., AdaHessian, 2021.
+#define OSC_FIELDS_adahessian_step(F)                                                                          \
+  F(in, grad) F(in, diagonal) F(opt, segments) F(inout, theta) F(inout, m) F(inout, v) F(f64, lr) F(f64, beta1) \
+  F(f64, beta2) F(f64, eps) F(f64, weight_decay) F(f64, hessian_power) F(f64, min_denominator) F(i64, step)     \
+  F(i64, check_finite)
+
+// sophia_step: m <- EMA(m, grad; beta1), theta <- (1 - lr weight_decay) theta - lr sign(m) min(1, |m| / denominator), the
+//   denominator scale h + 1e-15 (Gauss-Newton-Bartlett: scale = rho * batch) or with hutchinson max(scale h, 1e-12) (scale =
+//   rho). clipped [1] float64: elements that moved by all of lr. h is read only. 24 bytes an element.
+//   Source: Liu et al., Sophia, 2023.
+#define OSC_FIELDS_sophia_step(F)                                                                              \
+  F(in, grad) F(in, h) F(inout, theta) F(inout, m) F(out, clipped) F(f64, lr) F(f64, beta1) F(f64, weight_decay) \
+  F(f64, scale) F(i64, hutchinson) F(i64, check_finite)
+
 // ---- Gram matrices and quantization ----
 
 // input_gram: accumulates X^T X (unscaled, lower half) over rows gathered to chunks of kGramChunk = 2048.

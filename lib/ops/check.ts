@@ -53,6 +53,33 @@ export function checkInteger(
   }
 }
 
+/** Checks a finite number option; `what` says in words which ones `allowed` lets through. */
+export function checkNumber(
+  fn: string,
+  name: string,
+  value: unknown,
+  what: string,
+  allowed: (value: number) => boolean,
+): asserts value is number {
+  if (typeof value !== "number" || !Number.isFinite(value) || !allowed(value))
+    throw new ArgumentError(expected(fn, `a number ${what}`, name, value));
+}
+
+/** Checks live, contiguous float32 tensors of as many elements as the first, on one device. Shapes may differ. */
+export function checkFlat(fn: string, tensors: Readonly<Record<string, Tensor>>): void {
+  const [first] = Object.entries(tensors);
+  for (const [name, tensor] of Object.entries(tensors)) {
+    checkTensor(fn, name, tensor, ["float32"], (tensor as Tensor | undefined)?.shape ?? []);
+    if (!tensor.isContiguous)
+      throw new ArgumentError(expected(fn, "a contiguous tensor", name, "a strided view"));
+    if (first && tensor.size !== first[1].size) {
+      const what = `the ${first[1].size} elements of ${first[0]}`;
+      throw new ShapeError(expected(fn, what, name, tensor.shape));
+    }
+  }
+  checkSameDevice(fn, tensors);
+}
+
 /** A tensor kernels can read row by row: itself when its rows are contiguous, else a copy the caller disposes. */
 export function rowsOf(x: Tensor): { rows: Tensor; dispose: () => void } {
   if (x.rank === 2 && (x.strides[1] === 1 || x.shape[1] === 1))

@@ -1,8 +1,10 @@
 // The loops over flat vectors, with a code path per instruction set: flat_*.cc compile the bodies *_body.inc once per path.
-// Results have the same bits on every path: operations are rounded one at a time, and multiply-adds are written out.
+// Results have the same bits on every path: each operation is rounded once, multiply-adds are written out, and sums have
+// one order.
 #pragma once
 #include <cstdint>
 
+#include "../core/optimizer_step.h"
 #include "../core/order_key.h"
 #include "../core/philox.h"
 
@@ -35,6 +37,9 @@ struct PruneCount {
   int64_t below, equal;
 };
 
+// What is taken from h = H z. The order is that of lib/ops/hutchinson.ts and of the contract of hutchinson_accumulate.
+enum class DiagonalKind : int32_t { kSigned = 0, kAbsolute = 1, kSquare = 2 };
+
 struct FlatSimd {
   // y[i] = shift + scale * number i of the kind and key, i in [first, first + count).
   void (*random)(RandomKind kind, const RandomKey& key, int64_t first, int64_t count, float scale, float shift, float* y);
@@ -42,6 +47,23 @@ struct FlatSimd {
   void (*count_digits)(const float* scores, int64_t count, bool absolute, int digit, uint32_t prefix, uint32_t* counts);
   void (*prune_row)(const PruneRow& row);
   PruneCount (*prune_run)(const PruneRun& run);
+
+  // d from h = H z: z h, |h| or h^2. Without z, signs are drawn: element i has number first + i of the key.
+  void (*diagonal)(DiagonalKind kind, const RandomKey& key, int64_t first, const float* h, const float* z, float* d,
+                   int64_t count);
+  // Every run of `block` elements becomes its mean, summed in float64; block divides count.
+  void (*average)(float* d, int64_t count, int64_t block);
+
+  // Fused steps (core/optimizer_step.h), over fewer than 2^31 elements.
+  void (*sgd)(const SgdStep& step, const float* g, float* theta, float* buffer, int64_t count);
+  void (*adamw)(const AdamwStep& step, const float* g, float* theta, float* m, float* v, int64_t count);
+  void (*adahessian)(const AdaHessianStep& step, const float* g, const float* d, float* theta, float* m, float* v,
+                     int64_t count);
+  int64_t (*sophia)(const SophiaStep& step, const float* g, const float* h, float* theta, float* m, int64_t count);
+
+  // Sums in float64: sixteen lanes, element i in lane i mod 16, then a tree over the lanes.
+  double (*sum)(const float* x, int64_t count);
+  bool (*all_finite)(const float* x, int64_t count);
 };
 
 const FlatSimd& flat_simd();  // of cpu_path()

@@ -10,6 +10,8 @@
 #define OSC_FLAT_TABLE kFlatAvx2
 #include "random_body.inc"
 #include "prune_body.inc"
+#include "reduce_body.inc"
+#include "step_body.inc"
 #include "flat_table.inc"
 #pragma GCC pop_options
 #endif

@@ -6,4 +6,6 @@
 #define OSC_FLAT_TABLE kFlatPortable
 #include "random_body.inc"
 #include "prune_body.inc"
+#include "reduce_body.inc"
+#include "step_body.inc"
 #include "flat_table.inc"

@@ -1,0 +1,34 @@
+// What kernels over flat vectors check before they touch anything.
+#pragma once
+#include <algorithm>
+#include <initializer_list>
+
+#include "../core/parallel.h"
+#include "../core/status.h"
+#include "../core/tensor.h"
+
+namespace osc {
+
+struct NamedVector {
+  const char* name;
+  const Tensor& tensor;
+};
+
+// All contiguous float32 of as many elements as the first, no two sharing memory.
+Status check_flat(std::initializer_list<NamedVector> vectors);
+
+// NON_FINITE: the first vector with a NaN or Inf, index = the first position in it.
+Status check_finite(std::initializer_list<NamedVector> vectors, const Context& context);
+
+// An optimizer's step runs to its end once it has begun to write: half a step would be a wrong number.
+inline constexpr Context kNotCancelled{nullptr, nullptr, nullptr};
+
+// f(start, count) over tiles of a vector, never cancelled.
+template <class F>
+void each_flat_tile(int64_t size, F f) {
+  constexpr int64_t kTile = 1 << 14;
+  parallel_for((size + kTile - 1) / kTile, kNotCancelled,
+               [&](int64_t tile) { f(tile * kTile, std::min(kTile, size - tile * kTile)); });
+}
+
+}  // namespace osc
