@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <new>
 
 #include "emulator/sanitizers.h"
 
@@ -105,35 +104,30 @@ Fiber fiber_of_this_thread() {
   return fiber;
 }
 
-Fiber* create_fiber(void (*entry)()) {
+bool create_fiber(Fiber& fiber, void (*entry)()) {
   void* mapping = mmap(nullptr, kGuard + kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapping == MAP_FAILED) return nullptr;
+  if (mapping == MAP_FAILED) return false;
   mprotect(mapping, kGuard, PROT_NONE);
-  auto* fiber = new (std::nothrow) Fiber;
-  if (!fiber) {
-    munmap(mapping, kGuard + kStack);
-    return nullptr;
-  }
-  fiber->mapping = mapping;
-  fiber->stack_bottom = static_cast<char*>(mapping) + kGuard;
-  fiber->stack_bytes = kStack;
+  fiber = Fiber{};
+  fiber.mapping = mapping;
+  fiber.stack_bottom = static_cast<char*>(mapping) + kGuard;
+  fiber.stack_bytes = kStack;
   auto* top = reinterpret_cast<uint64_t*>(static_cast<char*>(mapping) + kGuard + kStack);
   uint64_t* frame = top - kFrameWords;  // zero, being fresh: the frame pointer and the caller's address end a backtrace
   frame[kReturnWord] = reinterpret_cast<uint64_t>(entry);
-  fiber->stack_pointer = frame;
+  fiber.stack_pointer = frame;
 #if defined(OSC_TSAN)
-  fiber->sanitizer_thread = __tsan_create_fiber(0);
+  fiber.sanitizer_thread = __tsan_create_fiber(0);
 #endif
-  return fiber;
+  return true;
 }
 
-void destroy_fiber(Fiber* fiber) {
+void destroy_fiber(Fiber& fiber) {
 #if defined(OSC_TSAN)
-  __tsan_destroy_fiber(fiber->sanitizer_thread);
+  __tsan_destroy_fiber(fiber.sanitizer_thread);
 #endif
-  allow(fiber->stack_bottom, fiber->stack_bytes);  // a stack that was left in the middle has forbidden parts
-  munmap(fiber->mapping, kGuard + kStack);
-  delete fiber;
+  allow(fiber.stack_bottom, fiber.stack_bytes);  // a stack that was left in the middle has forbidden parts
+  munmap(fiber.mapping, kGuard + kStack);
 }
 
 void switch_fiber(Fiber& from, Fiber& to) {

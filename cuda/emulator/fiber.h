@@ -17,9 +17,9 @@ struct Fiber {
 // The OS thread that calls, so that one can switch back to it.
 Fiber fiber_of_this_thread();
 
-// Runs entry() at the first switch to it; entry must never return. Null when there is no memory.
-Fiber* create_fiber(void (*entry)());
-void destroy_fiber(Fiber* fiber);
+// Runs entry() at the first switch to it; entry must never return. False when there is no memory.
+bool create_fiber(Fiber& fiber, void (*entry)());
+void destroy_fiber(Fiber& fiber);
 
 void switch_fiber(Fiber& from, Fiber& to);
 // The first thing entry() calls.

@@ -145,7 +145,7 @@ T* map_array(size_t count) {
 class Executor {
  public:
   Executor();
-  bool ready() const { return threads_ && copies_ && groups_; }
+  bool ready() const { return threads_ && copies_ && groups_ && all_; }
 
   // Takes blocks of the launch until none is left or one failed.
   void run(Launch& launch);
@@ -180,7 +180,10 @@ class Executor {
   int next_thread();
   Fiber* take_fiber();
   void free_fiber(Fiber* fiber);
+  void append_free(Fiber* fiber);
   void reuse_finished();
+  bool make_fiber();
+  bool make_fibers_for_block();
   void drop_fibers();
   [[noreturn]] void report_deadlock();
   CudaThread& me() { return threads_[current_]; }
@@ -208,7 +211,7 @@ class Executor {
   Fiber *free_first_ = nullptr, *free_last_ = nullptr, *finished_ = nullptr;
   unsigned fibers_ = 0;
   Fiber* running_ = nullptr;
-  Fiber* all_[kMaxThreads + 2];
+  Fiber* all_;  // one more than a block can need
   bool block_failed_ = false;
   uint64_t block_start_ = 0;  // for ThreadSanitizer: the OS thread before the block's threads
 };
@@ -224,7 +227,8 @@ Executor::Executor()
     : threads_(map_array<CudaThread>(kMaxThreads)),
       copies_(map_array<PendingCopy>(size_t{kMaxThreads} * kCopies)),
       groups_(map_array<WarpGroup>(size_t{kMaxWarps} * kMasks)),
-      main_(fiber_of_this_thread()) {}
+      main_(fiber_of_this_thread()),
+      all_(map_array<Fiber>(kMaxThreads + 1)) {}
 
 // ---- launches and blocks
 
@@ -312,7 +316,8 @@ void Executor::run_block(uint64_t turn) {
     arena_ = map_array<unsigned char>(kArenaBytes);
     if (arena_) forbid(arena_, kArenaBytes);
   }
-  Fiber* first = arena_ ? take_fiber() : nullptr;
+  const bool room = arena_ && (!kThreadSanitizer || make_fibers_for_block());
+  Fiber* first = room ? take_fiber() : nullptr;
   if (!first) {
     if (launch_->failed.exchange(1) == 0) launch_->status = fail(OSC_OUT_OF_MEMORY, 0, "no memory for the emulator's stacks");
     return;
@@ -377,24 +382,32 @@ void Executor::start_or_resume(unsigned thread, Fiber* from) {
 }
 
 Fiber* Executor::take_fiber() {
-  if (!free_first_ || (kThreadSanitizer && free_first_ == free_last_)) {
-    if (fibers_ == kMaxThreads + 2) return nullptr;
-    Fiber* fiber = create_fiber(fiber_entry);
-    if (!fiber) return nullptr;
-    all_[fibers_++] = fiber;
-    return fiber;
-  }
+  if (!free_first_ && !make_fiber()) return nullptr;
   Fiber* fiber = free_first_;
   free_first_ = fiber->next;
-  if (!free_first_) free_last_ = nullptr;
   return fiber;
+}
+
+bool Executor::make_fiber() {
+  if (fibers_ == kMaxThreads + 1 || !create_fiber(all_[fibers_], fiber_entry)) return false;
+  append_free(&all_[fibers_++]);
+  return true;
+}
+
+// ThreadSanitizer takes what makes a fiber to happen before what the fiber does, so no CUDA thread may make one.
+bool Executor::make_fibers_for_block() {
+  while (fibers_ <= launch_->threads) {
+    if (!make_fiber()) return false;
+  }
+  return true;
 }
 
 // The warm fiber is the next to be used. Not so under ThreadSanitizer: no two threads of a block may have one fiber, and
 // neighbouring blocks should not either (what runs on one fiber is ordered). There a fiber waits for the end of its block and
-// then at the end of the list, which always keeps one more than the block needs.
+// then at the end of the list, which is longer than a block by one.
 void Executor::free_fiber(Fiber* fiber) {
   Fiber*& list = kThreadSanitizer ? finished_ : free_first_;
+  if (!list && !kThreadSanitizer) free_last_ = fiber;
   fiber->next = list;
   list = fiber;
 }
@@ -403,15 +416,27 @@ void Executor::reuse_finished() {
   while (finished_) {
     Fiber* fiber = finished_;
     finished_ = fiber->next;
-    fiber->next = nullptr;
-    if (free_last_) free_last_->next = fiber;
-    else free_first_ = fiber;
-    free_last_ = fiber;
+    append_free(fiber);
   }
 }
 
+void Executor::append_free(Fiber* fiber) {
+  fiber->next = nullptr;
+  if (free_first_) free_last_->next = fiber;
+  else free_first_ = fiber;
+  free_last_ = fiber;
+}
+
+// After a failure: what is left of the block will not run.
 void Executor::drop_fibers() {
-  for (unsigned i = 0; i < fibers_; ++i) destroy_fiber(all_[i]);
+  for (unsigned i = 0; i < fibers_; ++i) {
+#if defined(OSC_TSAN)
+    __tsan_switch_to_fiber(all_[i].sanitizer_thread, 1);  // in its name: what it did is over
+    release(&launch_->end);
+    __tsan_switch_to_fiber(main_.sanitizer_thread, 1);
+#endif
+    destroy_fiber(all_[i]);
+  }
   fibers_ = 0;
   free_first_ = free_last_ = finished_ = nullptr;
 }
