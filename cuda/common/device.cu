@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "common/blas.h"
+
 namespace osc {
 namespace {
 
@@ -53,9 +55,9 @@ Status open_device_memory(OscDeviceInfo* info) {
   cudaDriverGetVersion(&driver);
   cudaRuntimeGetVersion(&runtime);
   std::snprintf(info->name, sizeof info->name, "%.127s", properties.name);
-  std::snprintf(info->versions, sizeof info->versions, "compute %d.%d, %d processors, driver for CUDA %d.%d, runtime %d.%d",
+  std::snprintf(info->versions, sizeof info->versions, "compute %d.%d, %d processors, driver for CUDA %d.%d, runtime %d.%d, %.150s",
                 properties.major, properties.minor, properties.multiProcessorCount, driver / 1000, driver % 1000 / 10,
-                runtime / 1000, runtime % 1000 / 10);
+                runtime / 1000, runtime % 1000 / 10, device_blas_description());
   info->total_bytes = static_cast<int64_t>(total_bytes);
   info->free_bytes = static_cast<int64_t>(free_bytes);
   return ok();

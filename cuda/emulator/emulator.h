@@ -1,5 +1,7 @@
 // gpu.cuh under g++: the spellings of CUDA, on the scheduler.
 #pragma once
+#include <math.h>  // not <cmath>: as in CUDA, sqrt and its kin have overloads for float outside of std
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,7 +18,6 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
 

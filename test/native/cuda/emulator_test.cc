@@ -8,27 +8,12 @@
 
 #include "common/gpu.cuh"
 #include "common/memory.h"
+#include "on_device.h"
 
 using namespace osc;
+using namespace osc::test;
 
 namespace {
-
-// A buffer on the device that is compared on the host.
-template <class T>
-struct OnDevice {
-  explicit OnDevice(int64_t count) : count(count), buffer(count) { REQUIRE(buffer.status().code == OSC_OK); }
-  OnDevice(const std::vector<T>& values) : OnDevice(static_cast<int64_t>(values.size())) {
-    REQUIRE(copy_to_device(buffer.get(), values.data(), count * static_cast<int64_t>(sizeof(T))).code == OSC_OK);
-  }
-  T* get() const { return buffer.get(); }
-  std::vector<T> values() const {
-    std::vector<T> host(static_cast<size_t>(count));
-    REQUIRE(copy_to_host(host.data(), buffer.get(), count * static_cast<int64_t>(sizeof(T))).code == OSC_OK);
-    return host;
-  }
-  int64_t count;
-  DeviceBuffer<T> buffer;
-};
 
 std::string message(const Status& status) {
   CHECK(status.code == OSC_INTERNAL);
