@@ -85,6 +85,29 @@
   F(in, grad) F(in, h) F(inout, theta) F(inout, m) F(out, clipped) F(f64, lr) F(f64, beta1) F(f64, weight_decay) \
   F(f64, scale) F(i64, hutchinson) F(i64, check_finite)
 
+// vector_reduce: result_i = sum_j x_ij (operation 0), sum_j x_ij y_j (1), sqrt(sum_j x_ij^2) (2), max_j |x_ij| (3).
+//   x float32 or float64: [rows, n] with contiguous rows (row stride may exceed n), or contiguous of any shape, cut into
+//   rows = size of result. y [n] of x's dtype, for operation 1. result [rows] float64. Products and sums in float64, in an order
+//   that depends on n alone: parts of 16384 elements, then a tree. NaN comes through; 0 for n = 0. Many rows read y once:
+//   one pass over x. Memory-bound. Workspace: 8 bytes for each part of a row.
+#define OSC_FIELDS_vector_reduce(F) F(in, x) F(opt, y) F(out, result) F(i64, operation)
+
+// axpby: y = a x + b y, one multiply-add a term in the tensors' dtype.
+//   x and y contiguous, of one size, both float32 or both float64. x absent: y = b y. b = 0: y is not read. An abort
+//   leaves y undefined. Memory-bound. No workspace.
+#define OSC_FIELDS_axpby(F) F(opt, x) F(inout, y) F(f64, a) F(f64, b)
+
+// combine_rows: y_i = beta y_i + alpha sum_j coefficients_ij x_j, over rows x_j of x and y_i of y.
+//   x [terms, n], y [rows, n], both float32 or both float64, rows contiguous (row strides may exceed n). coefficients
+//   [rows, terms] float64. Sums in float64, j in order, rounded once. beta = 0: y is not read. An abort leaves y
+//   undefined. One pass over x while 1024 columns of it fit in the cache. No workspace.
+#define OSC_FIELDS_combine_rows(F) F(in, coefficients) F(in, x) F(inout, y) F(f64, alpha) F(f64, beta)
+
+// cg_update: x += alpha p, r -= alpha ap, rr = sum of the new r^2, in one pass.
+//   All four vectors contiguous, of one size, all float32 or all float64; alpha is rounded to their dtype. rr [1] float64, in the
+//   order of vector_reduce. An abort leaves x and r undefined. Memory-bound. Workspace: 8 bytes for each 16384 elements.
+#define OSC_FIELDS_cg_update(F) F(in, p) F(in, ap) F(inout, x) F(inout, r) F(out, rr) F(f64, alpha)
+
 // ---- Gram matrices and quantization ----
 
 // input_gram: accumulates X^T X (unscaled, lower half) over rows gathered to chunks of kGramChunk = 2048.

@@ -39,7 +39,7 @@ class Averaging {
       const Piece& piece = pieces_[static_cast<size_t>(long_pieces_[static_cast<size_t>(part)])];
       float d[kTile];
       estimate(piece.start, piece.end - piece.start, d);
-      sums[part] = flat_simd().sum(d, piece.end - piece.start);
+      sums[part] = vector_simd<float>().sum(d, piece.end - piece.start);
     });
     if (!done) return aborted();
     for (int64_t part = 0; part < parts; ++part) {

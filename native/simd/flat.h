@@ -61,16 +61,34 @@ struct FlatSimd {
                      int64_t count);
   int64_t (*sophia)(const SophiaStep& step, const float* g, const float* h, float* theta, float* m, int64_t count);
 
-  // Sums in float64: sixteen lanes, element i in lane i mod 16, then a tree over the lanes.
-  double (*sum)(const float* x, int64_t count);
   bool (*all_finite)(const float* x, int64_t count);
 };
+
+// Reductions and updates of vectors of T, float or double. Sums are in float64: sixteen lanes, element i in lane i mod 16, then
+// a tree over the lanes.
+template <class T>
+struct VectorSimd {
+  double (*sum)(const T* x, int64_t count);
+  double (*dot)(const T* x, const T* y, int64_t count);
+  double (*largest)(const T* x, int64_t count);                        // |x|, NaN when there is one
+  void (*axpby)(T a, const T* x, T b, T* y, int64_t count);            // y = a x + b y; b y without x, a x for b = 0
+  void (*add_scaled)(double a, const T* x, double* sum, int64_t count);  // sum += a x
+  // x += alpha p, r -= alpha ap; the sum of the new r^2.
+  double (*cg_update)(T alpha, const T* p, const T* ap, T* x, T* r, int64_t count);
+};
+
+template <class T>
+const VectorSimd<T>& vector_simd();  // of cpu_path()
 
 const FlatSimd& flat_simd();  // of cpu_path()
 
 extern const FlatSimd kFlatPortable;
+extern const VectorSimd<float> kFloatPortable;
+extern const VectorSimd<double> kDoublePortable;
 #if defined(__x86_64__)
 extern const FlatSimd kFlatAvx2, kFlatAvx512;
+extern const VectorSimd<float> kFloatAvx2, kFloatAvx512;
+extern const VectorSimd<double> kDoubleAvx2, kDoubleAvx512;
 #endif
 
 }  // namespace osc

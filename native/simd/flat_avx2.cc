@@ -7,7 +7,7 @@
 #if defined(__x86_64__)
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
-#define OSC_FLAT_TABLE kFlatAvx2
+#define OSC_FLAT_PATH(table) table##Avx2
 #include "random_body.inc"
 #include "prune_body.inc"
 #include "reduce_body.inc"

@@ -7,7 +7,7 @@
 #if defined(__x86_64__)
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,fma")
-#define OSC_FLAT_TABLE kFlatAvx512
+#define OSC_FLAT_PATH(table) table##Avx512
 #include "random_body.inc"
 #include "prune_body.inc"
 #include "reduce_body.inc"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#define OSC_FLAT_TABLE kFlatPortable
+#define OSC_FLAT_PATH(table) table##Portable
 #include "random_body.inc"
 #include "prune_body.inc"
 #include "reduce_body.inc"

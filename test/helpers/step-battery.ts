@@ -1,6 +1,7 @@
 /** What holds for every fused optimizer step, whatever its formula; each kernel's test file adds its own oracles. */
 import { Tensor } from "../../lib/tensor/index.js";
 import type { Device } from "../../lib/binding/index.js";
+import { numbers } from "./flat-data.js";
 
 type Values = Record<string, number>;
 type Tensors = Record<string, Tensor>;
@@ -29,10 +30,7 @@ export function vectors(
   size: number,
   seed = 1,
 ): Record<string, Float32Array> {
-  let state = seed;
-  // Park and Miller's generator; from about 2^-3 to 2^3, of either sign.
-  const uniform = () => (state = (state * 48271) % 2147483647) / 2147483647;
-  const draw = () => (uniform() - 0.5) * 2 ** (8 * uniform() - 3);
+  const draw = numbers(seed);
   const made: Record<string, Float32Array> = {};
   for (const name of ["theta", ...rule.inputs, ...rule.state]) {
     // v and h average squares: not negative.
