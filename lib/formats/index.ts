@@ -44,6 +44,7 @@ export {
   parseGptqConfig,
 } from "./gptq-checkpoint.js";
 export { encodeNpy, type NpyArray, type NpyData, type NpyDType, parseNpy, readNpy } from "./npy.js";
+export { loadTensors, type NamedTensors, readTensor, saveTensors } from "./tensor-file.js";
 export { encodeNpz, type NpzOptions, parseNpz, readNpz } from "./npz.js";
 export { type IdxArray, parseIdx, readIdx, type ReadIdxOptions } from "./idx.js";
 export * from "./onnx/index.js";
