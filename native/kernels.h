@@ -207,6 +207,24 @@
 #define OSC_FIELDS_weight_error(F) \
   F(in, gram) F(in, weight) F(in, other) F(in, rows) F(ret_f64, error) F(ret_f64, reference)
 
+// sparsegpt_prune_columns: prunes columns in turn, each one's error fed to the columns after it; with bits > 0 the weights that
+//   stay are quantized in the same sweep.
+//   weight, factor, diagonal, order, dead: as in gptq_quantize_columns. held [out, in] bool, rows contiguous, or absent: where it
+//   is 0 the weight is pruned whatever its score, and counts to the target.
+//   m = 0: in each block of block_size columns the floor(size * sparsity) smallest scores |w| R_jj of all rows together, by the
+//   weights as they are when the block's turn comes; of equal ones the first in row-major order. exact_count 0: everything up to
+//   and including the next-smallest, ties too. m > 0: the n smallest of every m consecutive columns of a row, floor(n l / m) of a
+//   last group of l, by the weights as they are when the group's turn comes; ties: lower column first; block_size does not matter.
+//   bits > 0: grids of the original weights per row or group; codes [out, in], scales and zeros [groups, out]; else all three
+//   have size 0. Dead columns become 0.
+//   pruned, mask [out, in] contiguous; zeros_count: how many are pruned. loss: 1/2 tr((W-Q) H_d (W-Q)^T); pruning_loss: the
+//   part of the pruned weights. Work: out * in^2 flops. Workspace: (4 + 1) * out * in bytes.
+#define OSC_FIELDS_sparsegpt_prune_columns(F)                                                                        \
+  F(in, weight) F(in, factor) F(in, diagonal) F(in, order) F(in, dead) F(opt, held) F(out, pruned) F(out, mask)      \
+  F(out, codes) F(out, scales) F(out, zeros) F(f64, sparsity) F(i64, exact_count) F(i64, n) F(i64, m)                \
+  F(i64, block_size) F(i64, bits) F(i64, sym) F(i64, group_size) F(i64, mse) F(i64, float16_scales) F(ret_f64, loss) \
+  F(ret_f64, pruning_loss) F(ret_i64, zeros_count)
+
 // pack_bits: rows of codes to rows of one little-endian bit stream each: code i of a row at bits [i*bits, (i+1)*bits).
 //   codes [rows, columns] uint8, any strides; bits 1..8, higher bits of a code are cut off. packed [rows, words] int32 or
 //   uint8 (bit t of the stream is bit t mod 32 of word t div 32, or t mod 8 of byte t div 8), contiguous, with at least

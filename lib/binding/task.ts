@@ -7,6 +7,8 @@ export interface KernelStep {
   readonly kernel: string;
   readonly device: Device;
   readonly args: KernelArguments;
+  /** Whether this is the long one whose progress `onProgress` is about. */
+  readonly reports: boolean;
 }
 
 /**
@@ -21,18 +23,20 @@ export function* kernel(
   name: string,
   device: Device,
   args: KernelArguments,
+  options: { readonly reports?: boolean } = {},
 ): Task<KernelResults> {
-  return yield { fn, kernel: name, device, args };
+  return yield { fn, kernel: name, device, args, reports: options.reports ?? false };
 }
 
-/** Runs a task off the event loop. `options` go to each of its kernels. */
+/** Runs a task off the event loop. `options` go to each of its kernels, `onProgress` to those that report. */
 export async function run<T>(task: Task<T>, options: CallOptions = {}): Promise<T> {
   let next = task.next();
   while (next.done !== true) {
-    const { fn, kernel: name, device, args } = next.value;
+    const { fn, kernel: name, device, args, reports } = next.value;
     let results: KernelResults;
     try {
-      results = await call(fn, name, device, args, options);
+      const { onProgress, ...quiet } = options;
+      results = await call(fn, name, device, args, reports ? { ...quiet, onProgress } : quiet);
     } catch (error) {
       next = task.throw(error);
       continue;

@@ -1,5 +1,6 @@
+import type { Task } from "../binding/index.js";
 import { NumericalError, OsculateError } from "../errors.js";
-import { type GptqFactor, gptqFactor } from "../ops/gptq-factor.js";
+import { type GptqFactor, gptqFactorTask } from "../ops/gptq-factor.js";
 import type { Tensor } from "../tensor/index.js";
 import type { FactorAttempt } from "./layer-report.js";
 
@@ -11,7 +12,6 @@ export interface LadderOptions {
   readonly descAct: boolean;
   readonly strict: boolean;
   readonly name: string | undefined;
-  readonly signal: AbortSignal | undefined;
 }
 
 /** The damping fractions tried: the one asked for, then max(2x, 0.01) up to 1. */
@@ -29,11 +29,11 @@ export function* dampings(first: number): Generator<number> {
  *
  * @throws NumericalError `NOT_POSITIVE_DEFINITE` when nothing helped, or at the first failure with `strict`; details.attempts.
  */
-export async function factorLadder(
+export function* factorLadder(
   fn: string,
   matrix: Tensor,
   options: LadderOptions,
-): Promise<{ factor: GptqFactor; attempts: FactorAttempt[] }> {
+): Task<{ factor: GptqFactor; attempts: FactorAttempt[] }> {
   const precisions =
     (matrix.shape[0] ?? 0) <= FLOAT64_COLUMNS
       ? (["float64"] as const)
@@ -44,11 +44,10 @@ export async function factorLadder(
   for (const precision of precisions) {
     for (const dampPercent of dampings(options.dampPercent)) {
       try {
-        const factor = await gptqFactor(matrix, {
+        const factor = yield* gptqFactorTask(fn, matrix, {
           dampPercent,
           actOrder: options.descAct,
           precision,
-          signal: options.signal,
         });
         attempts.push({ dampPercent, precision });
         return { factor, attempts };
@@ -73,4 +72,27 @@ export async function factorLadder(
       `It is no Gram matrix of real inputs: check the calibration data, or pass onFailure: "rtn".`,
     { details: { attempts, failedMinor: attempts.at(-1)?.failedMinor, name: options.name } },
   );
+}
+
+/** @internal What a user should know about the matrix a layer was compressed with. */
+export function factorWarnings(
+  tokens: number,
+  columns: number,
+  dead: number,
+  attempts: readonly FactorAttempt[],
+): string[] {
+  const found: string[] = [];
+  if (tokens > 0 && tokens < columns) {
+    found.push(
+      `${tokens} calibration tokens for ${columns} columns: the matrix is singular and leans on damping; use more data`,
+    );
+  }
+  if (dead > 0) found.push(`${dead} of ${columns} columns never saw an input other than zero`);
+  const last = attempts.at(-1);
+  if (attempts.length > 1 && last) {
+    found.push(
+      `not positive definite at first: rescued by dampPercent ${last.dampPercent} in ${last.precision} after ${attempts.length - 1} failures`,
+    );
+  }
+  return found;
 }

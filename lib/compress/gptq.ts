@@ -1,10 +1,17 @@
 import type { InputGram } from "../curvature/index.js";
+import type { Task } from "../binding/index.js";
 import { NumericalError, OsculateError } from "../errors.js";
-import { gptqQuantizeColumns } from "../ops/gptq-quantize-columns.js";
-import { roundToNearestCodes } from "../ops/round-to-nearest.js";
+import { gptqQuantizeColumnsTask } from "../ops/gptq-quantize-columns.js";
+import { roundToNearestTask } from "../ops/round-to-nearest.js";
 import type { Tensor } from "../tensor/index.js";
-import { factorLadder } from "./factor-ladder.js";
-import { type LayerGram, checkWeight, takeGram } from "./layer-input.js";
+import { factorLadder, factorWarnings } from "./factor-ladder.js";
+import {
+  type LayerGram,
+  checkLiveColumns,
+  checkTokens,
+  withGram,
+  withGramSync,
+} from "./layer-input.js";
 import {
   type FactorAttempt,
   type LayerReport,
@@ -48,38 +55,51 @@ export async function gptq(
   const fn = "gptq";
   const resolved = resolveGptq(fn, options);
   const measured = startMeasuring();
-  await checkWeight(fn, W, resolved.name, resolved.signal);
-  let taken: LayerGram | undefined;
-  try {
-    taken = await takeGram(fn, W, gram, resolved.name);
-    return await quantize(fn, W, taken, resolved, measured);
-  } catch (error) {
-    const rescuable =
-      error instanceof OsculateError && ["NOT_POSITIVE_DEFINITE", "NO_TOKENS"].includes(error.code);
-    if (!rescuable || resolved.onFailure !== "rtn") throw error;
-    return await rescue(W, error, taken, resolved, measured);
-  } finally {
-    taken?.release();
-  }
+  return withGram(fn, W, gram, resolved, (taken) => task(fn, W, taken, resolved, measured));
 }
 
-async function quantize(
+/** Like `gptq`, blocking. */
+export function gptqSync(
+  W: Tensor,
+  gram: InputGram | Tensor,
+  options: Omit<GptqOptions, "signal" | "onProgress"> = {},
+): QuantizeResult {
+  const fn = "gptqSync";
+  const resolved = resolveGptq(fn, options);
+  const measured = startMeasuring();
+  return withGramSync(fn, W, gram, resolved, (taken) => task(fn, W, taken, resolved, measured));
+}
+
+function* task(
   fn: string,
   W: Tensor,
   gram: LayerGram,
   options: ResolvedGptq,
   measured: Measured,
-): Promise<QuantizeResult> {
-  const { factor, attempts } = await factorLadder(fn, gram.matrix, options);
+): Task<QuantizeResult> {
+  try {
+    checkTokens(fn, gram, options.name);
+    return yield* quantize(fn, W, gram, options, measured);
+  } catch (error) {
+    const rescuable =
+      error instanceof OsculateError && ["NOT_POSITIVE_DEFINITE", "NO_TOKENS"].includes(error.code);
+    if (!rescuable || options.onFailure !== "rtn") throw error;
+    return yield* rescue(fn, W, error, gram, options, measured);
+  }
+}
+
+function* quantize(
+  fn: string,
+  W: Tensor,
+  gram: LayerGram,
+  options: ResolvedGptq,
+  measured: Measured,
+): Task<QuantizeResult> {
+  const { factor, attempts } = yield* factorLadder(fn, gram.matrix, options);
   const [out = 0, columns = 0] = W.shape;
   try {
-    if (columns > 0 && factor.deadColumns === columns) {
-      throw new NumericalError(
-        "NO_TOKENS",
-        `${fn}: the matrix${options.name === undefined ? "" : ` of layer ${options.name}`} is all zero: the layer saw no input, nothing is known about it`,
-      );
-    }
-    const { loss, ...codes } = await gptqQuantizeColumns(W, factor, options);
+    checkLiveColumns(fn, factor.deadColumns, columns, options.name);
+    const { loss, ...codes } = yield* gptqQuantizeColumnsTask(fn, W, factor, options);
     if (!Number.isFinite(loss)) {
       throw new NumericalError(
         "NON_FINITE",
@@ -89,13 +109,14 @@ async function quantize(
     let errors: Partial<LayerReport> = { rows: "none" };
     if (options.report !== "none") {
       const rows = reportRows(out, options.report);
-      const rtn = await roundToNearestCodes(W, options);
+      const rtn = yield* roundToNearestTask(fn, W, options);
       errors = {
         rows: rows.length === out ? "full" : "sampled",
-        relativeError: await relativeError(gram.matrix, W, codes, rows, options.signal),
-        rtnRelativeError: await relativeError(gram.matrix, W, rtn, rows, options.signal),
+        relativeError: yield* relativeError(fn, gram.matrix, W, codes, rows),
+        rtnRelativeError: yield* relativeError(fn, gram.matrix, W, rtn, rows),
       };
     }
+    const tokens = gram.tokens ?? 0;
     const report: LayerReport = {
       method: "gptq",
       rows: "none",
@@ -104,54 +125,32 @@ async function quantize(
       damping: factor.damping,
       attempts,
       deadColumns: factor.deadColumns,
-      tokens: gram.tokens,
-      warnings: warnings(gram.tokens, columns, factor.deadColumns, attempts),
+      tokens,
+      warnings: factorWarnings(tokens, columns, factor.deadColumns, attempts),
       ...measured(),
     };
-    return quantizeResult([out, columns], options, codes, report);
+    return quantizeResult(W, options, codes, report);
   } finally {
     factor.factor.dispose();
   }
 }
 
-function warnings(
-  tokens: number,
-  columns: number,
-  dead: number,
-  attempts: readonly FactorAttempt[],
-): string[] {
-  const found: string[] = [];
-  if (tokens > 0 && tokens < columns) {
-    found.push(
-      `${tokens} calibration tokens for ${columns} columns: the matrix is singular and leans on damping; use more data`,
-    );
-  }
-  if (dead > 0) found.push(`${dead} of ${columns} columns never saw an input other than zero`);
-  const last = attempts.at(-1);
-  if (attempts.length > 1 && last) {
-    found.push(
-      `not positive definite at first: rescued by dampPercent ${last.dampPercent} in ${last.precision} after ${attempts.length - 1} failures`,
-    );
-  }
-  return found;
-}
-
 /** Round to nearest because the caller asked for it on failure; the report says why. */
-async function rescue(
+function* rescue(
+  fn: string,
   W: Tensor,
   error: OsculateError,
-  gram: LayerGram | undefined,
+  gram: LayerGram,
   options: ResolvedGptq,
   measured: Measured,
-): Promise<QuantizeResult> {
-  const codes = await roundToNearestCodes(W, options);
-  const [out = 0, columns = 0] = W.shape;
+): Task<QuantizeResult> {
+  const codes = yield* roundToNearestTask(fn, W, options);
   const attempts = (error.details["attempts"] as FactorAttempt[] | undefined) ?? [];
   const report = rtnReport({
     attempts,
-    tokens: gram?.tokens ?? 0,
+    tokens: gram.tokens ?? 0,
     warnings: [`rounded to nearest instead of gptq: ${error.message}`],
     ...measured(),
   });
-  return quantizeResult([out, columns], options, codes, report);
+  return quantizeResult(W, options, codes, report);
 }

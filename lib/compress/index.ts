@@ -1,5 +1,5 @@
 /** Quantizers and pruners of one layer, and the quantization of whole ONNX models. */
-export { gptq } from "./gptq.js";
+export { gptq, gptqSync } from "./gptq.js";
 export {
   type GlobalMagnitudeOptions,
   magnitude,
@@ -8,10 +8,20 @@ export {
   type MagnitudeOptions,
   magnitudeSync,
 } from "./passes/magnitude.js";
+export {
+  sparsegpt,
+  type SparseGptOptions,
+  type SparseGptResult,
+  sparsegptSync,
+} from "./passes/sparsegpt.js";
 export { wanda, type WandaOptions, wandaSync } from "./passes/wanda.js";
 export type { PruneOptions, PruneReport, PruneResult } from "./prune-report.js";
 export type { SparsityOptions } from "./sparsity.js";
-export { roundToNearest } from "./round-to-nearest.js";
+export {
+  roundToNearest,
+  type RoundToNearestOptions,
+  roundToNearestSync,
+} from "./round-to-nearest.js";
 export type { GptqOptions, QuantizeOptions } from "./options.js";
 export type { QuantizeResult } from "./quantize-result.js";
 export type { FactorAttempt, LayerReport } from "./layer-report.js";

@@ -1,6 +1,6 @@
-import { memoryStats } from "../binding/index.js";
+import { memoryStats, type Task } from "../binding/index.js";
 import type { QuantizedLinear } from "../formats/quantized.js";
-import { quantizationError } from "../ops/quantization-error.js";
+import { quantizationErrorTask } from "../ops/quantization-error.js";
 import type { Tensor } from "../tensor/index.js";
 
 /** One try to factorize a layer's matrix. */
@@ -60,14 +60,18 @@ export function reportRows(out: number, report: "full" | "sampled"): Int32Array 
 }
 
 /** tr(D H D^T) / tr(W H W^T) over the rows; 0 when the layer's output is zero and nothing was lost. */
-export async function relativeError(
+export function* relativeError(
+  fn: string,
   gram: Tensor,
   weight: Tensor,
   quantized: Pick<QuantizedLinear, "codes" | "scales" | "zeros" | "groupIndex">,
   rows: Int32Array,
-  signal: AbortSignal | undefined,
-): Promise<number> {
-  const { error, reference } = await quantizationError(gram, weight, quantized, rows, { signal });
+): Task<number> {
+  return relative(yield* quantizationErrorTask(fn, gram, weight, quantized, rows));
+}
+
+/** error / reference; 0 when the layer's output is zero and nothing was lost. */
+export function relative({ error, reference }: { error: number; reference: number }): number {
   return reference > 0 ? error / reference : error > 0 ? Number.POSITIVE_INFINITY : 0;
 }
 

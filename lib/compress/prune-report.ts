@@ -1,7 +1,7 @@
 import type { Task } from "../binding/index.js";
 import { type Pruned, weightError } from "../ops/prune.js";
 import type { Tensor } from "../tensor/index.js";
-import { reportRows } from "./layer-report.js";
+import { type FactorAttempt, relative, reportRows } from "./layer-report.js";
 import { type Sparsity, sparsityText } from "./sparsity.js";
 
 /** What happened to a pruned layer. Errors are about the layer's output on the calibration data. */
@@ -17,8 +17,17 @@ export interface PruneReport {
   readonly rows: "full" | "sampled" | "none";
   /** tr(D H D^T) / tr(W H W^T), D = W - pruned W. */
   readonly relativeError?: number;
-  /** The same for magnitude pruning within rows to the same target. */
+  /** The same for magnitude pruning within rows to the same target, rounded to nearest where the method quantizes too. */
   readonly magnitudeRelativeError?: number;
+  /** 1/2 tr(D H_d D^T) over all rows with the damped matrix; methods that update weights only. */
+  readonly loss?: number;
+  /** What pruned weights made of it; the rest is of rounding. */
+  readonly pruningLoss?: number;
+  /** Added to the diagonal, absolute. */
+  readonly damping?: number;
+  readonly attempts?: readonly FactorAttempt[];
+  /** Columns whose inputs were always zero. */
+  readonly deadColumns?: number;
   /** Calibration tokens behind the statistic; 0 when there is none, or a matrix was given. */
   readonly tokens: number;
   readonly milliseconds: number;
@@ -68,8 +77,4 @@ export function* pruneErrors(
     relativeError: relative(yield* weightError(fn, gram, weight, pruned, rows)),
     magnitudeRelativeError: relative(yield* weightError(fn, gram, weight, baseline, rows)),
   };
-}
-
-function relative({ error, reference }: { error: number; reference: number }): number {
-  return reference > 0 ? error / reference : error > 0 ? Number.POSITIVE_INFINITY : 0;
 }

@@ -12,15 +12,22 @@ export interface QuantizeResult extends QuantizedLinear {
 }
 
 export function quantizeResult(
-  [out, columns]: readonly [number, number],
+  W: Tensor,
   grid: GridOptions,
   codes: Codes,
   report: LayerReport,
 ): QuantizeResult {
+  const linear = quantizedLinear(W, grid, codes);
+  return { ...linear, report, dequantize: () => dequantizeLinear(linear) };
+}
+
+/** @internal The codes of W as a layer. */
+export function quantizedLinear(W: Tensor, grid: GridOptions, codes: Codes): QuantizedLinear {
+  const [outFeatures = 0, inFeatures = 0] = W.shape;
   const middle = 2 ** (grid.bits - 1);
-  const linear: QuantizedLinear = {
-    outFeatures: out,
-    inFeatures: columns,
+  return {
+    outFeatures,
+    inFeatures,
     bits: grid.bits,
     groupSize: grid.groupSize,
     groups: codes.groups,
@@ -31,7 +38,6 @@ export function quantizeResult(
     groupIndex: codes.groupIndex,
     scaleDtype: grid.scaleDtype,
   };
-  return { ...linear, report, dequantize: () => dequantizeLinear(linear) };
 }
 
 /** @internal The weights of a quantized layer, `[out, in]` float32. */

@@ -1,10 +1,16 @@
+import { run, runSync, type Task } from "../binding/index.js";
 import type { InputGram } from "../curvature/index.js";
-import { roundToNearestCodes } from "../ops/round-to-nearest.js";
+import { roundToNearestTask } from "../ops/round-to-nearest.js";
 import type { Tensor } from "../tensor/index.js";
-import { checkWeight, takeGram } from "./layer-input.js";
+import { type LayerGram, checkTokens, checkWeight, withGram, withGramSync } from "./layer-input.js";
 import { type LayerReport, relativeError, reportRows, startMeasuring } from "./layer-report.js";
-import { type QuantizeOptions, resolveQuantize } from "./options.js";
+import { type QuantizeOptions, type ResolvedQuantize, resolveQuantize } from "./options.js";
 import { type QuantizeResult, quantizeResult } from "./quantize-result.js";
+
+export interface RoundToNearestOptions extends QuantizeOptions {
+  /** Gives the report the error on the calibration data. */
+  readonly gram?: InputGram | Tensor | undefined;
+}
 
 /** @internal The report of a layer that was only rounded. */
 export function rtnReport(facts: Partial<LayerReport>): LayerReport {
@@ -37,25 +43,42 @@ export function rtnReport(facts: Partial<LayerReport>): LayerReport {
  */
 export async function roundToNearest(
   W: Tensor,
-  options: QuantizeOptions & { readonly gram?: InputGram | Tensor | undefined } = {},
+  options: RoundToNearestOptions = {},
 ): Promise<QuantizeResult> {
   const fn = "roundToNearest";
   const resolved = resolveQuantize(fn, options);
+  const pass = start(fn, W, resolved);
+  if (options.gram) return withGram(fn, W, options.gram, resolved, pass);
+  await run(checkWeight(fn, W, resolved.name), resolved);
+  return run(pass(undefined), resolved);
+}
+
+/** Like `roundToNearest`, blocking. */
+export function roundToNearestSync(
+  W: Tensor,
+  options: Omit<RoundToNearestOptions, "signal" | "onProgress"> = {},
+): QuantizeResult {
+  const fn = "roundToNearestSync";
+  const resolved = resolveQuantize(fn, options);
+  const pass = start(fn, W, resolved);
+  if (options.gram) return withGramSync(fn, W, options.gram, resolved, pass);
+  runSync(checkWeight(fn, W, resolved.name));
+  return runSync(pass(undefined));
+}
+
+function start(fn: string, W: Tensor, options: ResolvedQuantize) {
   const measured = startMeasuring();
-  await checkWeight(fn, W, resolved.name, resolved.signal);
-  const gram = options.gram && (await takeGram(fn, W, options.gram, resolved.name));
-  try {
-    const codes = await roundToNearestCodes(W, resolved);
-    const [out = 0, columns = 0] = W.shape;
+  return function* pass(gram: LayerGram | undefined): Task<QuantizeResult> {
+    if (gram) checkTokens(fn, gram, options.name);
+    const codes = yield* roundToNearestTask(fn, W, options);
+    const [out = 0] = W.shape;
     let facts: Partial<LayerReport> = { tokens: gram?.tokens ?? 0 };
-    if (gram && resolved.report !== "none") {
-      const rows = reportRows(out, resolved.report);
-      const error = await relativeError(gram.matrix, W, codes, rows, resolved.signal);
+    if (gram && options.report !== "none") {
+      const rows = reportRows(out, options.report);
+      const error = yield* relativeError(fn, gram.matrix, W, codes, rows);
       const kind = rows.length === out ? "full" : "sampled";
       facts = { ...facts, rows: kind, relativeError: error, rtnRelativeError: error };
     }
-    return quantizeResult([out, columns], resolved, codes, rtnReport({ ...facts, ...measured() }));
-  } finally {
-    gram?.release();
-  }
+    return quantizeResult(W, options, codes, rtnReport({ ...facts, ...measured() }));
+  };
 }

@@ -53,9 +53,12 @@ export function rowZeros(sparsity: Sparsity, columns: number): RowZeros {
   return sparsity.kind === "pattern" ? sparsity : { zeros: zerosOfRow(sparsity, columns) };
 }
 
-/** Zeros among `count` weights that are compared with each other. */
+/**
+ * Zeros among `count` weights that are compared with each other: floor(count * fraction), where a product that is a whole
+ * number but for its last bits (2800 * 0.7) counts as that.
+ */
 export function zerosOf(count: number, fraction: number): number {
-  return Math.floor(count * fraction);
+  return Math.min(count, Math.floor(count * fraction * (1 + 4 * Number.EPSILON)));
 }
 
 /** Zeros of a row of so many columns: floor(columns * fraction), or n of every m and floor(n l / m) of a last group of l. */

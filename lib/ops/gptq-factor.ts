@@ -1,9 +1,9 @@
-import { call, type CallOptions } from "../binding/index.js";
+import { type CallOptions, kernel, run, type Task } from "../binding/index.js";
 import { ArgumentError, ShapeError, expected } from "../errors.js";
 import { Tensor, nativeArray } from "../tensor/index.js";
 import { checkTensor, rowsOf } from "./check.js";
 
-export interface GptqFactorOptions extends CallOptions {
+export interface GptqFactorOptions {
   /** Fraction of mean(diag H) added to the diagonal, >= 0. */
   readonly dampPercent: number;
   /** Process columns by falling diag H (stable). */
@@ -34,8 +34,18 @@ export interface GptqFactor {
  * @throws NumericalError `NOT_POSITIVE_DEFINITE` (details.index: the column whose pivot failed), `NON_FINITE`; ShapeError.
  * Cost: in^3/3 flops, in^2 numbers of the precision. The caller disposes `factor`.
  */
-export async function gptqFactor(gram: Tensor, options: GptqFactorOptions): Promise<GptqFactor> {
-  const fn = "gptqFactor";
+export async function gptqFactor(
+  gram: Tensor,
+  options: GptqFactorOptions & CallOptions,
+): Promise<GptqFactor> {
+  return run(gptqFactorTask("gptqFactor", gram, options), options);
+}
+
+export function* gptqFactorTask(
+  fn: string,
+  gram: Tensor,
+  options: GptqFactorOptions,
+): Task<GptqFactor> {
   checkTensor(fn, "gram", gram, ["float32", "float64"], ["in", "in"]);
   const n = gram.shape[0] ?? 0;
   if (gram.shape[1] !== n)
@@ -53,7 +63,7 @@ export async function gptqFactor(gram: Tensor, options: GptqFactorOptions): Prom
   const dead = new Uint8Array(n);
   const { rows, dispose } = rowsOf(gram);
   try {
-    const results = await call(
+    const results = yield* kernel(
       fn,
       "gptq_factor",
       gram.device,
@@ -67,7 +77,7 @@ export async function gptqFactor(gram: Tensor, options: GptqFactorOptions): Prom
         actOrder: Number(options.actOrder),
         precision: options.precision === "float64" ? 64 : 32,
       },
-      options,
+      { reports: true },
     );
     return {
       factor,

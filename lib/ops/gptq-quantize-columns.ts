@@ -1,11 +1,11 @@
-import { call, type CallOptions } from "../binding/index.js";
+import { type CallOptions, kernel, run, type Task } from "../binding/index.js";
 import { ShapeError, expected } from "../errors.js";
 import { type Tensor, nativeArray } from "../tensor/index.js";
 import { checkInteger, checkSameDevice, checkTensor, rowsOf } from "./check.js";
 import type { GptqFactor } from "./gptq-factor.js";
 import { type Codes, type GridOptions, checkGrid, newCodes } from "./quantization-grid.js";
 
-export interface GptqColumnsOptions extends GridOptions, CallOptions {
+export interface GptqColumnsOptions extends GridOptions {
   /** Take the grids of all groups of the original columns before the sweep. */
   readonly staticGroups: boolean;
   /** Columns per lazy update. Does not change the result, exact ties aside. */
@@ -22,9 +22,17 @@ export interface GptqColumnsOptions extends GridOptions, CallOptions {
 export async function gptqQuantizeColumns(
   weight: Tensor,
   factor: GptqFactor,
-  options: GptqColumnsOptions,
+  options: GptqColumnsOptions & CallOptions,
 ): Promise<Codes & { loss: number }> {
-  const fn = "gptqQuantizeColumns";
+  return run(gptqQuantizeColumnsTask("gptqQuantizeColumns", weight, factor, options), options);
+}
+
+export function* gptqQuantizeColumnsTask(
+  fn: string,
+  weight: Tensor,
+  factor: GptqFactor,
+  options: GptqColumnsOptions,
+): Task<Codes & { loss: number }> {
   checkTensor(fn, "weight", weight, ["float32"], ["out", "in"]);
   const [out = 0, columns = 0] = weight.shape;
   checkTensor(fn, "factor", factor.factor, ["float32"], [columns, columns]);
@@ -37,7 +45,7 @@ export async function gptqQuantizeColumns(
   const codes = newCodes(out, columns, options.groupSize);
   const { rows, dispose } = rowsOf(weight);
   try {
-    const results = await call(
+    const results = yield* kernel(
       fn,
       "gptq_quantize_columns",
       weight.device,
@@ -59,7 +67,7 @@ export async function gptqQuantizeColumns(
         mse: Number(options.mse),
         float16Scales: Number(options.scaleDtype === "float16"),
       },
-      options,
+      { reports: true },
     );
     return { ...codes, loss: results["loss"] ?? Number.NaN };
   } finally {

@@ -1,4 +1,4 @@
-import { call, type CallOptions } from "../binding/index.js";
+import { type CallOptions, kernel, run, type Task } from "../binding/index.js";
 import { ShapeError, expected } from "../errors.js";
 import { type Tensor, nativeArray } from "../tensor/index.js";
 import { checkSameDevice, checkTensor, rowsOf } from "./check.js";
@@ -31,7 +31,16 @@ export async function quantizationError(
   rows: Int32Array,
   options: CallOptions = {},
 ): Promise<{ error: number; reference: number }> {
-  const fn = "quantizationError";
+  return run(quantizationErrorTask("quantizationError", gram, weight, quantized, rows), options);
+}
+
+export function* quantizationErrorTask(
+  fn: string,
+  gram: Tensor,
+  weight: Tensor,
+  quantized: QuantizedArrays,
+  rows: Int32Array,
+): Task<{ error: number; reference: number }> {
   checkTensor(fn, "weight", weight, ["float32"], ["out", "in"]);
   const [out = 0, columns = 0] = weight.shape;
   checkTensor(fn, "gram", gram, ["float32", "float64"], [columns, columns]);
@@ -44,24 +53,19 @@ export async function quantizationError(
   }
   if (!Number.isInteger(groups))
     throw new ShapeError(expected(fn, `a multiple of ${out} elements`, "scales", quantized.scales));
+  if (out === 0) return { error: 0, reference: 0 };
   const w = rowsOf(weight);
   const h = rowsOf(gram);
   try {
-    const results = await call(
-      fn,
-      "quantization_error",
-      weight.device,
-      {
-        gram: h.rows.native(fn),
-        weight: w.rows.native(fn),
-        codes: nativeArray(quantized.codes, "uint8", [out, columns]),
-        scales: nativeArray(quantized.scales, "float32", [groups, out]),
-        zeros: nativeArray(quantized.zeros, "uint8", [groups, out]),
-        groupIndex: nativeArray(quantized.groupIndex, "int32"),
-        rows: nativeArray(rows, "int32"),
-      },
-      options,
-    );
+    const results = yield* kernel(fn, "quantization_error", weight.device, {
+      gram: h.rows.native(fn),
+      weight: w.rows.native(fn),
+      codes: nativeArray(quantized.codes, "uint8", [out, columns]),
+      scales: nativeArray(quantized.scales, "float32", [groups, out]),
+      zeros: nativeArray(quantized.zeros, "uint8", [groups, out]),
+      groupIndex: nativeArray(quantized.groupIndex, "int32"),
+      rows: nativeArray(rows, "int32"),
+    });
     return { error: results["error"] ?? Number.NaN, reference: results["reference"] ?? Number.NaN };
   } finally {
     w.dispose();

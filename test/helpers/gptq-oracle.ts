@@ -76,10 +76,30 @@ function solve(A: Matrix, b: number[]): number[] {
   return x;
 }
 
-function roundEven(x: number): number {
+export function roundEven(x: number): number {
   const floor = Math.floor(x);
   const rest = x - floor;
   return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
+}
+
+/**
+ * By how much the weights not yet done change when the first ones became q: (w_S - q_S) H_SF H_FF^-1, F the columns of `order`
+ * after the first q.length.
+ */
+export function conditionalOptimum(
+  H: Matrix,
+  w: readonly number[],
+  q: readonly number[],
+  order: Int32Array,
+): number[] {
+  const free = Array.from(order.slice(q.length));
+  const pull = free.map((f) =>
+    q.reduce((sum, value, s) => sum + (w[s]! - value) * H[order[s]!]![f]!, 0),
+  );
+  return solve(
+    free.map((i) => free.map((j) => H[i]![j]!)),
+    pull,
+  );
 }
 
 export interface OracleOptions {
@@ -161,16 +181,8 @@ export function conditionalLeastSquares(
       codes[r]![order[t]!] = code;
       margins[r]![order[t]!] = Math.abs(exact - Math.floor(exact) - 0.5);
       q.push(grid.scale * (code - grid.zero));
-      const free = Array.from({ length: n - t - 1 }, (_, i) => t + 1 + i);
-      if (free.length === 0) continue;
-      const pull = free.map((f) =>
-        q.reduce((sum, value, s) => sum + (w0[s]! - value) * P(s, f), 0),
-      );
-      const shift = solve(
-        free.map((i) => free.map((j) => P(i, j))),
-        pull,
-      );
-      w = [...q, ...free.map((f, i) => w0[f]! + shift[i]!)];
+      const shift = conditionalOptimum(Hd, w0, q, order);
+      w = [...q, ...shift.map((change, i) => w0[t + 1 + i]! + change)];
     }
     const d = w0.map((value, t) => value - q[t]!);
     for (let i = 0; i < n; ++i) for (let j = 0; j < n; ++j) loss += 0.5 * d[i]! * P(i, j) * d[j]!;

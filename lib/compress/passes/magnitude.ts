@@ -3,7 +3,7 @@ import { ArgumentError, expected } from "../../errors.js";
 import { type Pruned, pruneBelow, pruneRows } from "../../ops/prune.js";
 import { selectSmallest } from "../../ops/select-smallest.js";
 import type { Tensor } from "../../tensor/index.js";
-import { checkWeightTask } from "../layer-input.js";
+import { checkWeight } from "../layer-input.js";
 import { startMeasuring } from "../layer-report.js";
 import { type PruneOptions, type PruneResult, countZeros } from "../prune-report.js";
 import {
@@ -86,7 +86,7 @@ function* task(fn: string, W: Tensor, options: MagnitudeOptions): Task<PruneResu
   if (typeof exactCount !== "boolean")
     throw new ArgumentError(expected(fn, "a boolean", "exactCount", exactCount));
   const measured = startMeasuring();
-  yield* checkWeightTask(fn, W, options.name);
+  yield* checkWeight(fn, W, options.name);
   if (scope === "row" || target.kind === "pattern") {
     const pruned = yield* rowMagnitude(fn, W, target);
     const [out = 0, columns = 0] = W.shape;
@@ -110,7 +110,7 @@ function* globalTask(
   const target = resolveFraction(fn, options.sparsity);
   const measured = startMeasuring();
   for (const [index, W] of weights.entries())
-    yield* checkWeightTask(fn, W, options.names?.[index] ?? `weights[${index}]`);
+    yield* checkWeight(fn, W, options.names?.[index] ?? `weights[${index}]`);
   const size = weights.reduce((sum, W) => sum + W.size, 0);
   const pruned = yield* together(fn, weights, zerosOf(size, target.fraction), true);
   const cost = measured();

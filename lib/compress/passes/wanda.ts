@@ -1,10 +1,16 @@
-import { run, runSync, type Task } from "../../binding/index.js";
+import type { Task } from "../../binding/index.js";
 import type { InputGram } from "../../curvature/index.js";
 import { NumericalError } from "../../errors.js";
 import { diagonal } from "../../ops/diagonal.js";
 import { pruneRows } from "../../ops/prune.js";
 import { Tensor } from "../../tensor/index.js";
-import { type LayerGram, checkWeightTask, takeGram, takeGramSync } from "../layer-input.js";
+import {
+  type LayerGram,
+  checkLiveColumns,
+  checkTokens,
+  withGram,
+  withGramSync,
+} from "../layer-input.js";
 import { startMeasuring } from "../layer-report.js";
 import { type PruneOptions, type PruneResult, countZeros, pruneErrors } from "../prune-report.js";
 import {
@@ -41,16 +47,9 @@ export async function wanda(
   options: WandaOptions,
 ): Promise<PruneResult> {
   const fn = "wanda";
-  const { signal } = options;
   const target = resolveSparsity(fn, options);
   const measured = startMeasuring();
-  await run(checkWeightTask(fn, W, options.name), { signal });
-  const taken = await takeGram(fn, W, gram, options.name);
-  try {
-    return await run(task(fn, W, taken, target, options, measured), { signal });
-  } finally {
-    taken.release();
-  }
+  return withGram(fn, W, gram, options, (taken) => task(fn, W, taken, target, options, measured));
 }
 
 /** Like `wanda`, blocking. */
@@ -62,13 +61,8 @@ export function wandaSync(
   const fn = "wandaSync";
   const target = resolveSparsity(fn, options);
   const measured = startMeasuring();
-  runSync(checkWeightTask(fn, W, options.name));
-  const taken = takeGramSync(fn, W, gram, options.name);
-  try {
-    return runSync(task(fn, W, taken, target, options, measured));
-  } finally {
-    taken.release();
-  }
+  const pass = (taken: LayerGram) => task(fn, W, taken, target, options, measured);
+  return withGramSync(fn, W, gram, options, pass);
 }
 
 function* task(
@@ -79,6 +73,7 @@ function* task(
   options: WandaOptions,
   measured: ReturnType<typeof startMeasuring>,
 ): Task<PruneResult> {
+  checkTokens(fn, gram, options.name);
   const [out = 0, columns = 0] = W.shape;
   const norms = yield* inputNorms(fn, gram.matrix, options.name);
   const scale = Tensor.from(norms, [columns], { device: W.device });
@@ -101,7 +96,7 @@ function* task(
           method: "wanda",
           ...countZeros(target, W.size, out * zerosOfRow(target, columns)),
           ...errors,
-          tokens: gram.tokens,
+          tokens: gram.tokens ?? 0,
           warnings: [
             ...sparsityWarnings(target, columns),
             ...(dead > 0
@@ -135,12 +130,7 @@ function* inputNorms(fn: string, matrix: Tensor, name: string | undefined): Task
       { details: { index: bad, name } },
     );
   }
-  if (squares.length > 0 && squares.every((value) => value === 0)) {
-    throw new NumericalError(
-      "NO_TOKENS",
-      `${fn}: ${layer} is all zero: the layer saw no input, nothing is known about it`,
-      { details: { name } },
-    );
-  }
+  const dead = squares.filter((value) => value === 0).length;
+  checkLiveColumns(fn, dead, squares.length, name);
   return Float32Array.from(squares, Math.sqrt);
 }
