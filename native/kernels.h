@@ -85,6 +85,19 @@
   F(in, grad) F(in, h) F(inout, theta) F(inout, m) F(out, clipped) F(f64, lr) F(f64, beta1) F(f64, weight_decay) \
   F(f64, scale) F(i64, hutchinson) F(i64, check_finite)
 
+// hutchinson_accumulate: takes one estimate d of a Hessian's diagonal from hv = H z into running statistics, in one pass.
+//   d = z hv (kind 0), |hv| (1) or hv^2 (2), then averaged over blocks (segments as in adahessian_step). hv float32, contiguous;
+//   probe z of its size, for kind 0; absent: z is drawn as random_fill would (kind 2, seed, stream, step, index), never stored.
+//   mean, m2 (needs mean), ema: of hv's size, or empty when not wanted; no two tensors share memory (ARGUMENT).
+//   mean and m2: Welford's mean and sum of squared deviations of count + 1 estimates; count = 0 does not read them.
+//   ema <- beta ema + (1 - beta) d. total [1] float64: the sum of d in float64; for kind 0 an estimate of the trace.
+//   With check_finite NON_FINITE leaves everything unchanged. Once it has begun to write it cannot be cancelled. 4 bytes an
+//   element, 4 more for a probe and 8 for each statistic. Workspace: 8 bytes for each 8192 elements.
+//   Source: Hutchinson 1990; Yao et al., AdaHessian, 2021; our moments.
+#define OSC_FIELDS_hutchinson_accumulate(F)                                                                          \
+  F(in, hv) F(opt, probe) F(opt, segments) F(inout, mean) F(inout, m2) F(inout, ema) F(out, total) F(i64, kind)      \
+  F(i64, count) F(f64, beta) F(i64, seed) F(i64, stream) F(i64, step) F(i64, index) F(i64, check_finite)
+
 // vector_reduce: result_i = sum_j x_ij (operation 0), sum_j x_ij y_j (1), sqrt(sum_j x_ij^2) (2), max_j |x_ij| (3).
 //   x float32 or float64: [rows, n] with contiguous rows (row stride may exceed n), or contiguous of any shape, cut into
 //   rows = size of result. y [n] of x's dtype, for operation 1. result [rows] float64. Products and sums in float64, in an order

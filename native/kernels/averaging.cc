@@ -5,18 +5,14 @@
 namespace osc {
 
 Status Averaging::plan(const Tensor& segments, int64_t size) {
+  OSC_TRY(check_segment_table(segments));
   const bool given = size_of(segments) > 0;
-  if (given && (segments.rank != 2 || segments.shape[1] != 2 || segments.dtype != OSC_INT32 || !is_contiguous(segments))) {
-    return fail(OSC_ARGUMENT, 0, "segments must be [count, 2] int32");
-  }
+  const int32_t* rows = data<int32_t>(segments);
   const int64_t count = given ? segments.shape[0] : 1;
+  if (given) OSC_TRY(check_segment_rows(rows, count, size));
   int64_t start = 0;
   for (int64_t s = 0; s < count; ++s) {
-    const int64_t end = given ? data<int32_t>(segments)[2 * s] : size;
-    const int64_t block = given ? data<int32_t>(segments)[2 * s + 1] : 1;
-    if (end < start || end > size || block < 1 || (end - start) % block != 0 || (s + 1 == count && end != size)) {
-      return fail(OSC_ARGUMENT, s, "segment %lld does not cut the vector into whole blocks", static_cast<long long>(s));
-    }
+    const int64_t end = given ? rows[2 * s] : size, block = given ? rows[2 * s + 1] : 1;
     averages_ |= block > 1;
     if (block > kTile) {
       for (; start < end; start += block) {

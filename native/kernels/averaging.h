@@ -8,6 +8,7 @@
 #include "../core/status.h"
 #include "../core/tensor.h"
 #include "../simd/flat.h"
+#include "segments.h"
 
 namespace osc {
 
@@ -21,8 +22,7 @@ class Averaging {
     int64_t long_run;  // number of the run it is a part of, or -1
   };
 
-  // segments [k, 2] int32: row (end, block) says that the elements from the row before up to `end` are averaged over runs of
-  // `block`. Absent: nothing is averaged. ARGUMENT: rows that do not cut [0, size) into whole runs.
+  // segments: as in segments.h; absent: nothing is averaged.
   Status plan(const Tensor& segments, int64_t size);
 
   int64_t tiles() const { return static_cast<int64_t>(first_piece_.size()) - 1; }

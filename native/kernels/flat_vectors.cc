@@ -8,30 +8,6 @@
 #include "../simd/flat.h"
 
 namespace osc {
-namespace {
-
-bool overlap(const Tensor& a, const Tensor& b) {
-  const char *from_a = data<char>(a), *from_b = data<char>(b);
-  return from_a < from_b + size_of(b) * item_bytes(b.dtype) && from_b < from_a + size_of(a) * item_bytes(a.dtype);
-}
-
-}  // namespace
-
-Status check_flat(std::initializer_list<NamedVector> vectors) {
-  const int64_t size = size_of(vectors.begin()->tensor);
-  for (auto a = vectors.begin(); a != vectors.end(); ++a) {
-    if (a->tensor.dtype != OSC_FLOAT32 || !is_contiguous(a->tensor)) {
-      return fail(OSC_ARGUMENT, 0, "%s must be contiguous float32", a->name);
-    }
-    if (size_of(a->tensor) != size) {
-      return fail(OSC_ARGUMENT, 0, "%s must have the size of %s", a->name, vectors.begin()->name);
-    }
-    for (auto b = vectors.begin(); size > 0 && b != a; ++b) {
-      if (overlap(a->tensor, b->tensor)) return fail(OSC_ARGUMENT, 0, "%s and %s share memory", b->name, a->name);
-    }
-  }
-  return ok();
-}
 
 Status check_finite(std::initializer_list<NamedVector> vectors, const Context& context) {
   constexpr int64_t kTile = 1 << 16;

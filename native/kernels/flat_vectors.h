@@ -1,21 +1,11 @@
-// What kernels over flat vectors check before they touch anything.
+// Passes over flat vectors on the CPU.
 #pragma once
 #include <algorithm>
-#include <initializer_list>
 
 #include "../core/parallel.h"
-#include "../core/status.h"
-#include "../core/tensor.h"
+#include "flat_check.h"
 
 namespace osc {
-
-struct NamedVector {
-  const char* name;
-  const Tensor& tensor;
-};
-
-// All contiguous float32 of as many elements as the first, no two sharing memory.
-Status check_flat(std::initializer_list<NamedVector> vectors);
 
 // NON_FINITE: the first vector with a NaN or Inf, index = the first position in it.
 Status check_finite(std::initializer_list<NamedVector> vectors, const Context& context);

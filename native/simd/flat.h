@@ -4,7 +4,7 @@
 #pragma once
 #include <cstdint>
 
-#include "../core/optimizer_step.h"
+#include "../core/hutchinson.h"
 #include "../core/order_key.h"
 #include "../core/philox.h"
 
@@ -37,9 +37,6 @@ struct PruneCount {
   int64_t below, equal;
 };
 
-// What is taken from h = H z. The order is that of lib/ops/hutchinson.ts and of the contract of hutchinson_accumulate.
-enum class DiagonalKind : int32_t { kSigned = 0, kAbsolute = 1, kSquare = 2 };
-
 struct FlatSimd {
   // y[i] = shift + scale * number i of the kind and key, i in [first, first + count).
   void (*random)(RandomKind kind, const RandomKey& key, int64_t first, int64_t count, float scale, float shift, float* y);
@@ -53,6 +50,9 @@ struct FlatSimd {
                    int64_t count);
   // Every run of `block` elements becomes its mean, summed in float64; block divides count.
   void (*average)(float* d, int64_t count, int64_t block);
+
+  void (*ema)(const Ema& rule, const float* d, float* average, int64_t count);
+  void (*moments)(const RunningMoments& rule, const float* d, float* mean, float* m2, int64_t count);  // m2 may be null
 
   // Fused steps (core/optimizer_step.h), over fewer than 2^31 elements.
   void (*sgd)(const SgdStep& step, const float* g, float* theta, float* buffer, int64_t count);
