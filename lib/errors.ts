@@ -14,6 +14,7 @@ export type ErrorCode =
   | "OUT_OF_MEMORY"
   | "NOT_POSITIVE_DEFINITE"
   | "NOT_CONVERGED"
+  | "SINGULAR"
   | "NON_FINITE"
   | "NO_TOKENS"
   | "DISPOSED"
@@ -81,7 +82,7 @@ export class DeviceError extends OsculateError {
 /** The numbers do not allow the computation. `details` name the minor, the index or the residual. */
 export class NumericalError extends OsculateError {
   constructor(
-    code: "NOT_POSITIVE_DEFINITE" | "NOT_CONVERGED" | "NON_FINITE" | "NO_TOKENS",
+    code: "NOT_POSITIVE_DEFINITE" | "NOT_CONVERGED" | "SINGULAR" | "NON_FINITE" | "NO_TOKENS",
     message: string,
     options?: Options,
   ) {

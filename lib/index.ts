@@ -1,8 +1,8 @@
 /**
  * osculate: second-order training and model compression for Node.js.
  *
- * Everything is exported here and from the subpaths `osculate/curvature`, `osculate/compress`, `osculate/formats` and
- * `osculate/data`.
+ * Everything is exported here and from the subpaths `osculate/linalg`, `osculate/curvature`, `osculate/compress`,
+ * `osculate/formats` and `osculate/data`.
  */
 export * from "./errors.js";
 export {
@@ -29,6 +29,7 @@ export {
   Tensor,
   type TensorOptions,
 } from "./tensor/index.js";
+export * from "./linalg/index.js";
 export * from "./curvature/index.js";
 export * from "./formats/index.js";
 export * from "./compress/index.js";

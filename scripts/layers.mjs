@@ -39,7 +39,8 @@ export function reachable(room) {
 export const nativeLayers = {
   core: ["core"],
   simd: ["core", "simd"],
-  kernels: ["core", "simd", "kernels"],
+  dense: ["core", "simd", "dense"],
+  kernels: ["core", "simd", "dense", "kernels"],
   backend: ["core", "kernels", "backend"],
   binding: ["core", "kernels", "backend", "binding"],
 };

@@ -71,6 +71,8 @@ function typedError(cause: unknown, fn: string, label: string | undefined): unkn
       });
     case 9:
       return new DeviceError("DEVICE_UNAVAILABLE", message, options);
+    case 10:
+      return new NumericalError("SINGULAR", message, options);
     default:
       return new OsculateError("INTERNAL", message, options);
   }

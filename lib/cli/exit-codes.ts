@@ -31,6 +31,7 @@ export function exitCodeOf(error: unknown): number {
       return EXIT_INPUT;
     case "NOT_POSITIVE_DEFINITE":
     case "NOT_CONVERGED":
+    case "SINGULAR":
     case "NON_FINITE":
     case "NO_TOKENS":
       return EXIT_NUMERICAL;

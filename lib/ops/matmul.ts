@@ -1,15 +1,16 @@
 import { enqueue, type NativeTensor } from "../binding/index.js";
 import { ArgumentError, DTypeError, ShapeError, expected } from "../errors.js";
-import { Tensor } from "../tensor/index.js";
+import { type DType, Tensor } from "../tensor/index.js";
 import { checkSameDevice, checkTensor } from "./check.js";
+import { checkMatrices } from "./matrices.js";
 
-export interface MatmulOptions {
+export interface MatmulOptions<D extends DType> {
   /** Factor of the product, default 1. */
   readonly alpha?: number | undefined;
   /** Factor of what `out` holds before, default 0: it is then not read, NaN or not. Only with `out`. */
   readonly beta?: number | undefined;
   /** Where the result goes, instead of a new tensor: its shape and dtype, rows contiguous, no memory shared with `a` or `b`. */
-  readonly out?: Tensor | undefined;
+  readonly out?: Tensor<D> | undefined;
 }
 
 const MAX_STRIDE = 2 ** 31 - 1;
@@ -66,7 +67,11 @@ function repeated(fn: string, x: Tensor, batch: readonly number[]): NativeTensor
  * @throws ShapeError, DTypeError, DeviceError, ArgumentError, DisposedError
  * Cost: 2 m n k flops a product. Sums are in the dtype, in an order that depends on the shapes alone.
  */
-export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+export function matmul<D extends DType>(
+  a: Tensor<D>,
+  b: Tensor<D>,
+  options: MatmulOptions<D> = {},
+): Tensor<D> {
   const fn = "matmul";
   const { alpha = 1, beta = 0, out } = options;
   for (const [name, value] of Object.entries({ alpha, beta })) {
@@ -110,12 +115,4 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     if (right !== b) right.dispose();
   }
   return c;
-}
-
-function checkMatrices(fn: string, name: string, x: unknown): asserts x is Tensor {
-  if (!(x instanceof Tensor)) throw new ArgumentError(expected(fn, "a Tensor", name, x));
-  x.native(fn); // throws DisposedError
-  if (x.dtype !== "float32" && x.dtype !== "float64")
-    throw new DTypeError(expected(fn, "float32 or float64", `the dtype of ${name}`, x.dtype));
-  if (x.rank < 2) throw new ShapeError(expected(fn, "two or more dimensions", name, x.shape));
 }

@@ -54,6 +54,28 @@ inline void syrk(CBLAS_TRANSPOSE trans, int64_t n, int64_t k, double alpha, cons
               static_cast<int>(lda), beta, c, static_cast<int>(ldc));
 }
 
+// B[n, k] = op(T)^-1 B for a triangular T[n, n].
+inline void trsm(CBLAS_UPLO half, CBLAS_TRANSPOSE trans, int64_t n, int64_t k, const float* t, int64_t ldt, float* b,
+                 int64_t ldb) {
+  cblas_strsm(CblasRowMajor, CblasLeft, half, trans, CblasNonUnit, static_cast<int>(n), static_cast<int>(k), 1.0F, t,
+              static_cast<int>(ldt), b, static_cast<int>(ldb));
+}
+inline void trsm(CBLAS_UPLO half, CBLAS_TRANSPOSE trans, int64_t n, int64_t k, const double* t, int64_t ldt, double* b,
+                 int64_t ldb) {
+  cblas_dtrsm(CblasRowMajor, CblasLeft, half, trans, CblasNonUnit, static_cast<int>(n), static_cast<int>(k), 1.0, t,
+              static_cast<int>(ldt), b, static_cast<int>(ldb));
+}
+
+// B[n, k] = op(L) B for a lower triangular L[n, n].
+inline void trmm(CBLAS_TRANSPOSE trans, int64_t n, int64_t k, const float* l, int64_t ldl, float* b, int64_t ldb) {
+  cblas_strmm(CblasRowMajor, CblasLeft, CblasLower, trans, CblasNonUnit, static_cast<int>(n), static_cast<int>(k), 1.0F, l,
+              static_cast<int>(ldl), b, static_cast<int>(ldb));
+}
+inline void trmm(CBLAS_TRANSPOSE trans, int64_t n, int64_t k, const double* l, int64_t ldl, double* b, int64_t ldb) {
+  cblas_dtrmm(CblasRowMajor, CblasLeft, CblasLower, trans, CblasNonUnit, static_cast<int>(n), static_cast<int>(k), 1.0, l,
+              static_cast<int>(ldl), b, static_cast<int>(ldb));
+}
+
 // Cholesky A = L L^T of the lower half, in place. Returns 0, or the 1-based order of the leading minor that failed.
 // LAPACK is column-major: our row-major lower half is its upper half of the same symmetric matrix.
 inline int potrf(int64_t n, float* a, int64_t lda) {

@@ -16,6 +16,7 @@ enum OscCode : int32_t {
   OSC_INTERNAL = 7,
   OSC_NOT_CONVERGED = 8,          // index: iterations done, value: residual
   OSC_DEVICE = 9,                 // the device is missing or was lost; message says why
+  OSC_SINGULAR = 10,              // index: row of a triangular matrix with a zero on its diagonal, counted over the batch
 };
 
 struct OscStatus {
