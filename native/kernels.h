@@ -255,6 +255,31 @@
 //   Workspace: 8 * in bytes.
 #define OSC_FIELDS_dequantize(F) F(in, codes) F(in, scales) F(in, zeros) F(in, group_index) F(out, weight)
 
+// Elementwise, reductions and copies. Real: float32 or float64, all real tensors of a call of one dtype. Inputs may have any
+// strides, also 0 (broadcasting); outputs are contiguous. NaN and Inf go through. Memory-bound unless said otherwise.
+
+// unary: y_i = weight_i f(x_i), f the derivative of `order` 0, 1 or 2 of the function `op` (core/elementwise.h: UnaryOp).
+//   x, y [...] real, one shape; weight the same, absent for 1. alpha, beta: of affine, power and clamp. float32 functions to
+//   about 2 ulp, float64 those of the C library. Orders that core/elementwise.h has no formula for are 0: do not ask.
+#define OSC_FIELDS_unary(F) F(in, x) F(opt, weight) F(out, y) F(i64, op) F(i64, order) F(f64, alpha) F(f64, beta)
+
+// binary: y_i = a_i op b_i (BinaryOp). a, b, y [...] real, one shape (repeat by strides of 0).
+#define OSC_FIELDS_binary(F) F(in, a) F(in, b) F(out, y) F(i64, op)
+
+// compare: y_i = a_i op b_i as 0 or 1 (CompareOp). a, b [...] real, y bool, one shape. Any comparison with NaN is 0, != is 1.
+#define OSC_FIELDS_compare(F) F(in, a) F(in, b) F(out, y) F(i64, op)
+
+// select: y_i = condition_i ? a_i : b_i. condition bool; a, b, y [...] real, one shape.
+#define OSC_FIELDS_select(F) F(in, condition) F(in, a) F(in, b) F(out, y)
+
+// reduce: y = scale * sum (op 0) or max (op 1) of x over the dimensions where y has 1.
+//   x, y [...] real, of one rank. Sums in float64 over pieces that depend on the shapes and strides alone, added in order.
+//   The sum of nothing is 0, the max of nothing -Inf; a max with a NaN is NaN. Workspace: at most 64 partial results an output.
+#define OSC_FIELDS_reduce(F) F(in, x) F(out, y) F(i64, op) F(f64, scale)
+
+// copy: y = x. One shape and dtype, any dtype; y may have any strides, but no two elements in one place, and not x's memory.
+#define OSC_FIELDS_copy(F) F(in, x) F(out, y)
+
 // Dense linear algebra. "Batch" is any number of leading dimensions, equal in all tensors of a call.
 
 // matmul: C = alpha A B + beta C, one product for each index of the batch.

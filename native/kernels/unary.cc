@@ -1,0 +1,31 @@
+#include "../kernels.h"
+#include "elementwise.h"
+
+namespace osc {
+
+Status unary(UnaryArgs& args, const Context& context) {
+  const Tensor &x = args.x, &weight = args.weight, &y = args.y;
+  const bool weighted = weight.data != nullptr;
+  if (args.op < 0 || args.op >= kUnaryOps || args.order < 0 || args.order >= kOrders) {
+    return fail(OSC_ARGUMENT, 0, "no such op or order");
+  }
+  if (!is_real(y) || x.dtype != y.dtype || !same_shape(x, y) || !is_contiguous(y) ||
+      (weighted && (weight.dtype != y.dtype || !same_shape(weight, y)))) {
+    return fail(OSC_ARGUMENT, 0, "x, weight and y must have one shape and one real dtype, y contiguous");
+  }
+  const Walk<2> walk({&x, weighted ? &weight : &x});
+  const bool done = with_real(y.dtype, [&](auto zero) {
+    using E = decltype(zero);
+    const auto loop = elementwise().of<E>().unary[args.op][args.order];
+    return each_run(walk, size_of(y), false, context, [&](int64_t position, int64_t count, const int64_t* offsets) {
+      E copies[2][kElementRun];
+      const E* from = contiguous_run(data<E>(x) + offsets[0], walk.inner_stride(0), count, copies[0]);
+      const E* scale = nullptr;
+      if (weighted) scale = contiguous_run(data<E>(weight) + offsets[1], walk.inner_stride(1), count, copies[1]);
+      loop(from, scale, data<E>(y) + position, count, args.alpha, args.beta);
+    });
+  });
+  return done ? ok() : aborted();
+}
+
+}  // namespace osc

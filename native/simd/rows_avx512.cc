@@ -1,0 +1,15 @@
+// Headers first: what they define inline must not be compiled for other processors (see simd_avx512.cc).
+#include "rows.h"
+#include "vector_math.h"
+
+#if defined(__x86_64__)
+#include <cstring>
+#include <utility>
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,fma")
+#define OSC_ROWS_TABLE kRowsAvx512
+#define OSC_SIMD_LANES 16
+#include "rows_body.inc"
+#pragma GCC pop_options
+#endif
