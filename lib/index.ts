@@ -1,8 +1,7 @@
 /**
  * osculate: second-order training and model compression for Node.js.
  *
- * Everything is exported here and from the subpaths `osculate/linalg`, `osculate/curvature`, `osculate/compress`,
- * `osculate/formats` and `osculate/data`.
+ * Everything is exported here, and room by room from subpaths such as `osculate/autodiff` and `osculate/linalg`.
  */
 export * from "./errors.js";
 export {
@@ -30,6 +29,7 @@ export {
   type TensorOptions,
 } from "./tensor/index.js";
 export * from "./linalg/index.js";
+export * from "./autodiff/index.js";
 export * from "./curvature/index.js";
 export * from "./formats/index.js";
 export * from "./compress/index.js";

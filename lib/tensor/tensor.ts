@@ -28,7 +28,8 @@ import {
   holds,
   newArray,
 } from "./dtype.js";
-import { track } from "./scope.js";
+import { derived, disposed } from "./observer.js";
+import { track, untrack } from "./scope.js";
 import { contiguousStrides, isContiguous, sizeOf } from "./shape.js";
 
 export interface TensorOptions {
@@ -289,7 +290,7 @@ export class Tensor<D extends DType = DType> {
     const fn = "Tensor.toDType";
     const y = Tensor.empty(this.shape, { dtype: checkDType(fn, dtype) as E, device: this.device });
     enqueue(fn, "convert", this.device, { x: this.native(fn), y: y.native(fn) });
-    return y;
+    return derived({ kind: "convert" }, this, y);
   }
 
   /** A copy in row-major order (always a new tensor, so that both can be disposed). */
@@ -310,7 +311,7 @@ export class Tensor<D extends DType = DType> {
     try {
       const y = Tensor.empty(this.shape, { dtype: this.dtype, device });
       addon().copy(this.device, device, { x: x.native(fn), y: y.native(fn) });
-      return y;
+      return derived({ kind: "convert" }, x, y);
     } finally {
       if (x !== this) x.dispose();
     }
@@ -340,7 +341,8 @@ export class Tensor<D extends DType = DType> {
         ),
       );
     }
-    return this.#view(fn, dims, contiguousStrides(dims), this.#offset);
+    const view = this.#view(fn, dims, contiguousStrides(dims), this.#offset);
+    return derived({ kind: "reshape" }, this, view);
   }
 
   /** A view with two axes exchanged; default the last two. */
@@ -348,9 +350,55 @@ export class Tensor<D extends DType = DType> {
     const fn = "Tensor.transpose";
     const i = this.#axis(fn, "a", a);
     const j = this.#axis(fn, "b", b);
-    const order = this.shape.map((_, axis) => (axis === i ? j : axis === j ? i : axis));
+    return this.#permuted(
+      fn,
+      this.shape.map((_, axis) => (axis === i ? j : axis === j ? i : axis)),
+    );
+  }
+
+  /** A view whose axis `i` is axis `order[i]` of this tensor; `order` names every axis once. */
+  permute(order: readonly number[]): Tensor<D> {
+    const fn = "Tensor.permute";
+    const axes = order.map((axis) => this.#axis(fn, "order", axis));
+    if (axes.length !== this.rank || new Set(axes).size !== this.rank) {
+      throw new ArgumentError(
+        expected(
+          fn,
+          `each of the ${this.rank} axes of [${this.shape.join(", ")}] once`,
+          "order",
+          order,
+        ),
+      );
+    }
+    return this.#permuted(fn, axes);
+  }
+
+  #permuted(fn: string, order: readonly number[]): Tensor<D> {
     const pick = (values: readonly number[]) => order.map((axis) => values[axis] ?? 0);
-    return this.#view(fn, pick(this.shape), pick(this.strides), this.#offset);
+    const view = this.#view(fn, pick(this.shape), pick(this.strides), this.#offset);
+    return derived({ kind: "permute", order }, this, view);
+  }
+
+  /**
+   * A view that repeats dimensions of one element, and new ones in front, up to `shape`, as broadcasting does. No memory:
+   * repeated elements have a stride of 0.
+   */
+  expand(shape: readonly number[]): Tensor<D> {
+    const fn = "Tensor.expand";
+    sizeOf(fn, shape);
+    const added = shape.length - this.rank;
+    const fits = this.shape.every((length, i) => length === 1 || length === shape[i + added]);
+    if (added < 0 || !fits) {
+      throw new ShapeError(
+        expected(fn, `a shape that [${this.shape.join(", ")}] broadcasts to`, "shape", shape),
+      );
+    }
+    const strides = shape.map((length, i) =>
+      i < added || (this.shape[i - added] === 1 && length !== 1)
+        ? 0
+        : (this.strides[i - added] ?? 0),
+    );
+    return derived({ kind: "expand" }, this, this.#view(fn, shape, strides, this.#offset));
   }
 
   /** A view of the elements `start <= index < end` of one axis. */
@@ -370,13 +418,18 @@ export class Tensor<D extends DType = DType> {
       );
     }
     const shape = this.shape.map((dimension, i) => (i === at ? end - start : dimension));
-    return this.#view(fn, shape, this.strides, this.#offset + start * (this.strides[at] ?? 0));
+    const from = this.#offset + start * (this.strides[at] ?? 0);
+    const view = this.#view(fn, shape, this.strides, from);
+    return derived({ kind: "slice", axis: at, start, end }, this, view);
   }
 
   /** Frees the memory, or this view's hold on it. Safe to call twice; work already queued still finishes. */
   dispose(): void {
-    this.#shared?.release();
+    if (this.#shared === undefined) return;
+    this.#shared.release();
     this.#shared = undefined;
+    untrack(this);
+    disposed(this);
   }
 
   [Symbol.dispose](): void {

@@ -1,0 +1,46 @@
+/** Differentiable functions of tensors, and exact derivatives of what is composed from them, to any order. */
+export { differentiable, type Rules, type Use } from "./define.js";
+export { grad, valueAndGrad, type ValueAndGrad } from "./grad.js";
+export {
+  gradcheck,
+  type GradcheckFailure,
+  type GradcheckOptions,
+  type GradcheckReport,
+} from "./gradcheck.js";
+export { hessian } from "./hessian.js";
+export { ggnvp, hvp, type Ggnvp, type Hvp } from "./hvp.js";
+export { jvp, vjp, type Jvp, type Outputs, type Vjp } from "./jvp.js";
+export * from "./ops/activations.js";
+export {
+  add,
+  div,
+  equal,
+  greater,
+  greaterEqual,
+  less,
+  lessEqual,
+  maximum,
+  minimum,
+  mul,
+  notEqual,
+  pow,
+  sub,
+  where,
+  type Operand,
+} from "./ops/arithmetic.js";
+export {
+  affine,
+  cos,
+  erf,
+  exp,
+  log,
+  neg,
+  reciprocal,
+  scale,
+  sin,
+  sqrt,
+  square,
+} from "./ops/elementary.js";
+export { linear, matmul } from "./ops/products.js";
+export { logSumExp, max, mean, min, sum, variance, type ReduceOptions } from "./ops/reductions.js";
+export { concat, pad, reshape } from "./ops/views.js";
