@@ -8,9 +8,7 @@ eachDevice("copy", (device) => {
     const columns = 130;
     const source = newArray(dtype, rows * columns);
     for (let i = 0; i < source.length; ++i)
-      source[i] = (
-        dtype === "int64" ? BigInt(i % 100) : dtype === "bool" ? i % 2 : i % 100
-      );
+      source[i] = dtype === "int64" ? BigInt(i % 100) : dtype === "bool" ? i % 2 : i % 100;
     using x = Tensor.from(source, [rows, columns], { dtype, device });
     using target = Tensor.zeros([columns, rows + 3], { dtype, device });
     using inside = target.slice(1, 2, rows + 2);
