@@ -169,12 +169,29 @@
 //   order and its grid is taken from the current weights when its first column is reached. block_size: columns per lazy
 //   update. mse: search the range by mean |error|^2.4 over 80 shrinks. float16_scales: round scales to float16.
 //   codes [out, in] uint8, scales and zeros [groups, out] float32 / uint8, group_index [in] int32 (of original columns).
-//   loss: 1/2 tr((W-Q) H_d (W-Q)^T). Dead columns are quantized as weight 0.
-//   Work: out * in^2 flops. Workspace: (4 + 1) * in bytes for each row in flight.
+//   correction [in, in] float32 from gptaq_correction, rows contiguous, or absent: column j also gets sum_{i<j} w_i M_ij, w_i
+//   being column i when its turn came.
+//   loss: 1/2 sum R_jj^2 (w_j - q_j)^2, without a correction 1/2 tr((W-Q) H_d (W-Q)^T). Dead columns are quantized as weight 0.
+//   Work: out * in^2 flops, twice that with a correction. Workspace: (4 + 1) * in bytes for each row in flight, (8 + 1) with a
+//   correction.
 #define OSC_FIELDS_gptq_quantize_columns(F)                                                                       \
-  F(in, weight) F(in, factor) F(in, diagonal) F(in, order) F(in, dead) F(out, codes) F(out, scales) F(out, zeros) \
+  F(in, weight) F(in, factor) F(in, diagonal) F(in, order) F(in, dead) F(opt, correction) F(out, codes) F(out, scales) F(out, zeros) \
   F(out, group_index) F(i64, bits) F(i64, sym) F(i64, group_size) F(i64, static_groups) F(i64, block_size)        \
   F(i64, mse) F(i64, float16_scales) F(ret_f64, loss)
+
+// cross_gram: adds (R - X)^T X over the tokens to accumulator: what the inputs of the original model, reference, have to do with
+//   those of the compressed one, x.
+//   x, reference [tokens, in] float32, rows contiguous, the same tokens in the same order; accumulator [in, in] float64 or
+//   float32, contiguous. Products in float32 over chunks of 2048 tokens of this call, their sums in the accumulator's dtype.
+//   NON_FINITE (index: flat position) leaves the accumulator unchanged. Work: 2 * in^2 * tokens flops. Workspace: 2048 * in floats.
+#define OSC_FIELDS_cross_gram(F) F(in, x) F(in, reference) F(inout, accumulator)
+
+// gptaq_correction: M_ij = alpha T_ij / R_jj^2 for i < j, with T (I + N)^T = scale * cross in the factor's order, columns of dead
+//   inputs zero. sum_i w_i M_ij is what GPTAQ adds to column j for the columns before it; see docs/numerics.md.
+//   cross [in, in] float32 or float64, rows contiguous; factor, diagonal, order, dead: from gptq_factor. correction [in, in]
+//   float32, rows contiguous; zero on and below the diagonal. Work: in^3 / 2 multiply-adds in float32. Workspace: 256 * in bytes a tile.
+#define OSC_FIELDS_gptaq_correction(F)                                                                        \
+  F(in, cross) F(in, factor) F(in, diagonal) F(in, order) F(in, dead) F(out, correction) F(f64, scale) F(f64, alpha)
 
 // round_to_nearest: every weight to the nearest point of the grid of its row and group.
 //   weight [out, in] float32; the grids and outputs are those of gptq_quantize_columns with static groups. Memory-bound.
@@ -216,9 +233,11 @@
 
 // weight_error: as quantization_error, for two dense weights: error = sum over rows of d H d^T, d = weight - other.
 //   gram [in, in] float32 or float64; weight, other [out, in] float32; all with contiguous rows; rows [n] int32. reference: the
-//   same sum of weight. Products in gram's dtype, sums in float64. Work: 2 * n * in^2 flops for each of the two.
-#define OSC_FIELDS_weight_error(F) \
-  F(in, gram) F(in, weight) F(in, other) F(in, rows) F(ret_f64, error) F(ret_f64, reference)
+//   same sum of weight. cross [in, in] of gram's dtype, or absent: cross_error = the sum of w C d^T. Products in gram's dtype,
+//   sums in float64. Work: 2 * n * in^2 flops for each of the two, as much again with cross.
+#define OSC_FIELDS_weight_error(F)                                                                                 \
+  F(in, gram) F(opt, cross) F(in, weight) F(in, other) F(in, rows) F(ret_f64, error) F(ret_f64, reference)         \
+  F(ret_f64, cross_error)
 
 // sparsegpt_prune_columns: prunes columns in turn, each one's error fed to the columns after it; with bits > 0 the weights that
 //   stay are quantized in the same sweep.

@@ -1,5 +1,6 @@
 /** Quantizers and pruners of one layer, and the quantization of whole ONNX models. */
 export { gptq, gptqSync } from "./gptq.js";
+export { gptaq, type GptaqOptions, gptaqSync } from "./passes/gptaq.js";
 export {
   type GlobalMagnitudeOptions,
   magnitude,

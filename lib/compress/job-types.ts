@@ -73,7 +73,7 @@ export interface LayerRow {
 
 /** The report of a whole layer: of its convolution groups together, where it has several. */
 export interface LayerSummary {
-  readonly method: "gptq" | "rtn" | "mixed";
+  readonly method: "gptq" | "gptaq" | "rtn" | "mixed";
   readonly rows: "full" | "sampled" | "none";
   readonly loss?: number;
   /** `tr(D H D^T) / tr(W H W^T)`, D = W - Q, on the calibration data. */

@@ -15,15 +15,21 @@ export interface FactorAttempt {
 /** What happened to a layer. Errors are about the layer's output on the calibration data. */
 export interface LayerReport {
   /** The method whose codes these are: "rtn" too when GPTQ was rescued by it (see `warnings`). */
-  readonly method: "gptq" | "rtn";
+  readonly method: "gptq" | "gptaq" | "rtn";
   /** Rows `relativeError` and `rtnRelativeError` were computed from: all, 256 chosen by seed, or none. */
   readonly rows: "full" | "sampled" | "none";
   /** 1/2 tr(D H_d D^T) over all rows, D = W - Q, with the damped matrix. GPTQ only. */
   readonly loss?: number;
   /** tr(D H D^T) / tr(W H W^T), undamped. */
-  readonly relativeError?: number;
+  readonly relativeError?: number | undefined;
   /** The same for round-to-nearest on the same grid. */
-  readonly rtnRelativeError?: number;
+  readonly rtnRelativeError?: number | undefined;
+  /**
+   * GPTAQ only: 2/N ||Q X - W X_fp||^2 / tr(W H W^T), less what no Q can change, 2/N ||W (X_fp - X)||^2 / tr(W H W^T). Negative
+   * where the codes make up for a part of what the layers before lost.
+   */
+  readonly outputError?: number | undefined;
+  readonly rtnOutputError?: number | undefined;
   /** Added to the diagonal, absolute. */
   readonly damping: number;
   readonly attempts: readonly FactorAttempt[];

@@ -156,8 +156,8 @@ export class GramState {
   }
 }
 
-/** Whether the error may have left a part of a batch in the accumulator: everything but what is refused before any change. */
-function mayHaveStopped(error: unknown): boolean {
+/** @internal Whether the error may have left a part of a batch in the accumulator: everything but what is refused before any change. */
+export function mayHaveStopped(error: unknown): boolean {
   const refused = [
     "ARGUMENT",
     "SHAPE",

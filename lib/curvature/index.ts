@@ -2,3 +2,4 @@
 export type { AddOptions } from "./gram-state.js";
 export { InputGram, inputGram } from "./input-gram.js";
 export { ConvInputGram, convInputGram, type ConvInputGeometry } from "./conv-input-gram.js";
+export { CrossGram, crossGram } from "./cross-gram.js";

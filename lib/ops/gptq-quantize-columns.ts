@@ -10,6 +10,8 @@ export interface GptqColumnsOptions extends GridOptions {
   readonly staticGroups: boolean;
   /** Columns per lazy update. Does not change the result, exact ties aside. */
   readonly blockSize: number;
+  /** `[in, in]` from `gptaqCorrection`; then `loss` is 1/2 sum R_jj^2 (w_j - q_j)^2 of the corrected columns. */
+  readonly correction?: Tensor | undefined;
 }
 
 /**
@@ -42,6 +44,8 @@ export function* gptqQuantizeColumnsTask(
   checkSameDevice(fn, { weight, factor: factor.factor });
   checkGrid(fn, options);
   checkInteger(fn, "blockSize", options.blockSize, 1, Number.MAX_SAFE_INTEGER);
+  const { correction } = options;
+  if (correction) checkTensor(fn, "correction", correction, ["float32"], [columns, columns]);
   const codes = newCodes(out, columns, options.groupSize);
   const { rows, dispose } = rowsOf(weight);
   try {
@@ -55,6 +59,7 @@ export function* gptqQuantizeColumnsTask(
         diagonal: nativeArray(factor.diagonal, "float64"),
         order: nativeArray(factor.order, "int32"),
         dead: nativeArray(factor.dead, "uint8"),
+        correction: correction?.native(fn),
         codes: nativeArray(codes.codes, "uint8", [out, columns]),
         scales: nativeArray(codes.scales, "float32", [codes.groups, out]),
         zeros: nativeArray(codes.zeros, "uint8", [codes.groups, out]),

@@ -108,7 +108,8 @@ export function* pruneRows(
  *
  * @param gram `[in, in]` float32 or float64, symmetric. Products are in its dtype, sums in float64.
  * @param rows which rows to sum over.
- * Cost: `2 * rows * in^2` flops.
+ * @param cross `[in, in]` of gram's dtype: `crossError` = sum over rows of w C d^T; without it 0.
+ * Cost: `2 * rows * in^2` flops, more by half with `cross`.
  */
 export function* weightError(
   fn: string,
@@ -116,22 +117,29 @@ export function* weightError(
   weight: Tensor,
   other: Tensor,
   rows: Int32Array,
-): Task<{ error: number; reference: number }> {
+  cross?: Tensor,
+): Task<{ error: number; reference: number; crossError: number }> {
   checkTensor(fn, "weight", weight, ["float32"], ["out", "in"]);
   checkTensor(fn, "other", other, ["float32"], weight.shape);
   const columns = weight.shape[1] ?? 0;
   checkTensor(fn, "gram", gram, ["float32", "float64"], [columns, columns]);
-  checkSameDevice(fn, { gram, weight, other });
-  const held = [gram, weight, other].map(rowsOf);
+  if (cross) checkTensor(fn, "cross", cross, [gram.dtype], [columns, columns]);
+  checkSameDevice(fn, { gram, weight, other, ...(cross && { cross }) });
+  const held = [gram, weight, other, ...(cross ? [cross] : [])].map(rowsOf);
   try {
-    const [h, w, o] = held.map((one) => one.rows.native(fn));
+    const [h, w, o, c] = held.map((one) => one.rows.native(fn));
     const results = yield* kernel(fn, "weight_error", weight.device, {
       gram: h,
       weight: w,
       other: o,
+      cross: c,
       rows: nativeArray(rows, "int32"),
     });
-    return { error: results["error"] ?? Number.NaN, reference: results["reference"] ?? Number.NaN };
+    return {
+      error: results["error"] ?? Number.NaN,
+      reference: results["reference"] ?? Number.NaN,
+      crossError: results["crossError"] ?? Number.NaN,
+    };
   } finally {
     for (const one of held) one.dispose();
   }

@@ -23,6 +23,7 @@ Status gptq_quantize_columns(GptqQuantizeColumnsArgs& args, const Context& conte
       .static_groups = args.static_groups,
       .mse = args.mse,
       .float16_scales = args.float16_scales,
+      .correction = args.correction,
   };
   OSC_TRY(SweepPlan::check(request));
   if (args.bits < 1) return fail(OSC_ARGUMENT, 0, "bits out of range");

@@ -1,6 +1,8 @@
 /** What every pass on one layer must do; a new pass is one row of the table. */
 import { memoryStats, setThreads } from "../../lib/binding/index.js";
 import {
+  gptaq,
+  gptaqSync,
   gptq,
   gptqSync,
   magnitude,
@@ -63,6 +65,11 @@ const grid = ({ name, signal, report }: Options) => ({
   signal,
   report,
 });
+/** Of inputs that are the original model's. */
+const noGap = (W: Tensor) => {
+  const columns = W instanceof Tensor ? (W.shape[1] ?? 1) : 1;
+  return Tensor.from(new Float32Array(columns * columns), [columns, columns], { borrow: true });
+};
 const joint = (options: Options) => ({ ...options, quantize: { bits: 4 as const, sym: false } });
 
 const passes: Pass[] = [
@@ -79,6 +86,13 @@ const passes: Pass[] = [
     calibrated: true,
     run: async (W, gram, o) => quantized(await gptq(W, gram, grid(o))),
     runSync: (W, gram, o) => quantized(gptqSync(W, gram, grid(o))),
+  },
+  {
+    name: "gptaq",
+    prunes: false,
+    calibrated: true,
+    run: async (W, gram, o) => quantized(await gptaq(W, gram, noGap(W), grid(o))),
+    runSync: (W, gram, o) => quantized(gptaqSync(W, gram, noGap(W), grid(o))),
   },
   {
     name: "magnitude",
