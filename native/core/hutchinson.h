@@ -8,8 +8,17 @@ namespace osc {
 // What is taken from h. The order is that of lib/ops/hutchinson.ts and of the contract of hutchinson_accumulate.
 enum class DiagonalKind : int32_t { kSigned = 0, kAbsolute = 1, kSquare = 2 };
 
+// A product that nvcc does not contract with a sum that it goes into.
+OSC_ELEMENT float rounded_product(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+
 OSC_ELEMENT float diagonal_of(DiagonalKind kind, float h, float z) {
-  return kind == DiagonalKind::kSigned ? z * h : kind == DiagonalKind::kAbsolute ? fabsf(h) : h * h;
+  return kind == DiagonalKind::kAbsolute ? fabsf(h) : rounded_product(kind == DiagonalKind::kSigned ? z : h, h);
 }
 
 // Welford's mean and sum of squared deviations, d being estimate number count + 1. Before the first nothing is read.

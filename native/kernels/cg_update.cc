@@ -1,18 +1,13 @@
 #include "../core/memory.h"
-#include "../kernels.h"
 #include "../simd/flat.h"
+#include "vector_check.h"
 #include "vector_parts.h"
 
 namespace osc {
 
 Status cg_update(CgUpdateArgs& args, const Context& context) {
+  OSC_TRY(check_cg_update(args));
   const int64_t size = size_of(args.x), parts = parts_of(size);
-  for (const Tensor* t : {&args.p, &args.ap, &args.x, &args.r}) {
-    if (size_of(*t) != size || t->dtype != args.x.dtype || !is_contiguous(*t)) {
-      return fail(OSC_ARGUMENT, 0, "p, ap, x and r must be contiguous, of one size and dtype");
-    }
-  }
-  if (size_of(args.rr) != 1 || args.rr.dtype != OSC_FLOAT64) return fail(OSC_ARGUMENT, 0, "rr must be one float64");
   const Buffer<double> sums(parts);
   if (!sums) return fail(OSC_OUT_OF_MEMORY, sums.bytes(), "no memory for partial sums");
   return with_real(args.x.dtype, [&](auto type) {

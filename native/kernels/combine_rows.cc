@@ -1,19 +1,13 @@
-#include "../kernels.h"
 #include "../simd/flat.h"
+#include "vector_check.h"
 #include "vector_parts.h"
 
 namespace osc {
 
 Status combine_rows(CombineRowsArgs& args, const Context& context) {
+  OSC_TRY(check_combine_rows(args));
   const Tensor &c = args.coefficients, &x = args.x, &y = args.y;
-  if (x.rank != 2 || y.rank != 2 || x.dtype != y.dtype || x.shape[1] != y.shape[1]) {
-    return fail(OSC_ARGUMENT, 0, "x and y must be matrices of one dtype and row length");
-  }
   const int64_t rows = y.shape[0], terms = x.shape[0], size = x.shape[1];
-  if ((size > 1 && (x.strides[1] != 1 || y.strides[1] != 1)) || c.dtype != OSC_FLOAT64 || !is_contiguous(c) ||
-      size_of(c) != rows * terms) {
-    return fail(OSC_ARGUMENT, 0, "rows must be contiguous and coefficients float64 [rows of y, rows of x]");
-  }
   constexpr int64_t kPart = 1024;  // the sums of a part stay in the nearest cache
   const int64_t parts = (size + kPart - 1) / kPart;
   return with_real(x.dtype, [&](auto type) {

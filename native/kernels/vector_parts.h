@@ -22,12 +22,4 @@ inline double tree_sum(double* sums, int64_t count) {
   return count ? sums[0] : 0;
 }
 
-// Calls f(T{}) for float32 and float64; ARGUMENT for another dtype.
-template <class F>
-Status with_real(int32_t dtype, F&& f) {
-  if (dtype == OSC_FLOAT32) return f(float{});
-  if (dtype == OSC_FLOAT64) return f(double{});
-  return fail(OSC_ARGUMENT, 0, "expected float32 or float64");
-}
-
 }  // namespace osc

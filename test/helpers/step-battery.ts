@@ -13,6 +13,8 @@ export interface StepRule<Options> {
   readonly state: readonly string[];
   /** Of the tests that do not say otherwise; with weight decay, where there is one. */
   readonly options: Options & { lr: number; weightDecay?: number | undefined };
+  /** The formula has a library function, which differs from device to device. Default false. */
+  readonly inexact?: boolean;
   run(tensors: Tensors, options: Options): Promise<unknown>;
   runSync(tensors: Tensors, options: Options): unknown;
   /**
@@ -101,6 +103,14 @@ export function stepBattery<Options>(device: Device, rule: StepRule<Options>): v
       }
     },
   );
+
+  if (device !== "cpu" && !rule.inexact) {
+    test("the same bits as on the CPU", async () => {
+      const before = vectors(rule, 20_011);
+      const there = await stepped(rule, device, before, options);
+      expect(bits(there)).toEqual(bits(await stepped(rule, "cpu", before, options)));
+    });
+  }
 
   test("no gradient, no state, no decay: theta keeps its bits, -0 and all", async () => {
     const before = vectors(rule, 1001);

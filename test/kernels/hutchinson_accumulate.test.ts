@@ -80,13 +80,13 @@ eachDevice("hutchinson_accumulate", (device) => {
     expect(exactSum(32, (k) => (totals[k]! - mean) ** 2) / 32).toBeCloseTo(hutchinson_variance, 10);
   });
 
-  test("probes drawn from their key: 4096 of them within five standard errors", async () => {
+  test("probes drawn from their key: their mean within five standard errors", async () => {
     const n = 24;
     const H = Array.from({ length: n }, (_, i) =>
       Array.from({ length: n }, (_, j) => (i === j ? i - 3 : 1 / (1 + Math.abs(i - j)))),
     );
     const [mean, m2] = [tensor(new Array<number>(n).fill(0)), tensor(new Array<number>(n).fill(0))];
-    const samples = 4096;
+    const samples = device === "cpu" ? 4096 : 512;
     for (let count = 0; count < samples; ++count) {
       const key = { seed: 3, stream: 9, step: count, index: 1000 };
       using probe = rademacher([n], { ...key, device });

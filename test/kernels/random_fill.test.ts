@@ -64,6 +64,17 @@ eachDevice("random_fill", (device) => {
     }
   });
 
+  if (device !== "cpu") {
+    test("the same bits as on the CPU", async () => {
+      for (const draw of [randomUniform, randomNormal, rademacher]) {
+        const at = { ...key, index: 77 };
+        const here = await values(draw([100_001], { ...at, device: "cpu" }));
+        const there = await values(draw([100_001], at));
+        expect(Buffer.from(there.buffer).equals(Buffer.from(here.buffer))).toBe(true);
+      }
+    });
+  }
+
   test("moments, and independence of kinds, streams, steps and seeds", async () => {
     const size = 1 << 18;
     const shape = [1 << 9, 1 << 9];
