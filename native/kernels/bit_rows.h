@@ -15,8 +15,6 @@ namespace osc {
 
 inline constexpr int64_t kRowsPerBitTile = 64;
 
-inline int64_t packed_bits_bytes(int64_t columns, int64_t bits) { return (columns * bits + 7) / 8; }
-
 // Calls f(std::integral_constant) with the width of a code, so that loops over eight codes have constant shifts.
 template <class F>
 Status with_bits(int64_t bits, F&& f) {

@@ -10,6 +10,7 @@
 #include "../core/tensor.h"
 #include "../simd/grid.h"
 #include "../simd/simd.h"
+#include "checks.h"
 
 namespace osc {
 

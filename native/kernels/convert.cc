@@ -3,7 +3,7 @@
 
 #include "../core/parallel.h"
 #include "../core/scalar.h"
-#include "../kernels.h"
+#include "checks.h"
 
 namespace osc {
 namespace {
@@ -32,7 +32,7 @@ void each_run(const Tensor& x, int64_t start, int64_t end, F&& f) {
 Status convert(ConvertArgs& args, const Context& context) {
   const Tensor &x = args.x, &y = args.y;
   const int64_t size = size_of(y);
-  if (size_of(x) != size || !is_contiguous(y)) return fail(OSC_ARGUMENT, 0, "x and y must have one shape, y contiguous");
+  OSC_TRY(check(args));
   const int64_t tiles = (size + kTile - 1) / kTile;
   const bool plain = x.dtype == y.dtype && is_contiguous(x);
   const bool done = with_type(x.dtype, [&](auto from) {

@@ -2,7 +2,7 @@
 
 #include "../core/memory.h"
 #include "../core/parallel.h"
-#include "../kernels.h"
+#include "checks.h"
 
 namespace osc {
 
@@ -10,27 +10,11 @@ Status dequantize(DequantizeArgs& args, const Context& context) {
   constexpr int64_t kRowsPerTile = 16;
   const Tensor &codes = args.codes, &scales = args.scales, &zeros = args.zeros, &index = args.group_index;
   const Tensor& weight = args.weight;
-  if (codes.rank != 2 || codes.dtype != OSC_UINT8) return fail(OSC_ARGUMENT, 0, "codes must be uint8 [out, in]");
-  const int64_t rows = codes.shape[0], columns = codes.shape[1];
-  if (scales.rank != 2 || scales.dtype != OSC_FLOAT32 || scales.shape[1] != rows || !is_contiguous(scales)) {
-    return fail(OSC_ARGUMENT, 0, "scales must be float32 [groups, out], contiguous");
-  }
-  const int64_t groups = scales.shape[0];
-  if (zeros.dtype != OSC_UINT8 || size_of(zeros) != groups * rows || !is_contiguous(zeros)) {
-    return fail(OSC_ARGUMENT, 0, "zeros must be uint8 [groups, out], contiguous");
-  }
-  if (index.dtype != OSC_INT32 || size_of(index) != columns || !is_contiguous(index)) {
-    return fail(OSC_ARGUMENT, 0, "group_index must be int32 [in], contiguous");
-  }
-  if (weight.dtype != OSC_FLOAT32 || size_of(weight) != rows * columns || !is_contiguous(weight)) {
-    return fail(OSC_ARGUMENT, 0, "weight must be float32 [out, in], contiguous");
-  }
+  OSC_TRY(check(args));
+  const int64_t rows = codes.shape[0], columns = codes.shape[1], groups = scales.shape[0];
   const int32_t* group_of = data<const int32_t>(index);
   for (int64_t j = 0; j < columns; ++j) {
-    if (group_of[j] < 0 || group_of[j] >= groups) {
-      return fail(OSC_ARGUMENT, j, "group_index[%lld] = %d is not one of %lld groups", static_cast<long long>(j),
-                  group_of[j], static_cast<long long>(groups));
-    }
+    if (group_of[j] < 0 || group_of[j] >= groups) return group_out_of_range(j, group_of[j], groups);
   }
   // Runs of columns of one group: without act-order the whole group, and the inner loop is a plain vector loop.
   Buffer<int64_t> run_end(columns);

@@ -4,15 +4,14 @@
 
 #include "../core/finite.h"
 #include "../core/parallel.h"
-#include "../kernels.h"
+#include "checks.h"
 
 namespace osc {
 
 Status find_non_finite(FindNonFiniteArgs& args, const Context& context) {
   constexpr int64_t kTile = 1 << 18;
   const Tensor& x = args.x;
-  if (!is_contiguous(x)) return fail(OSC_ARGUMENT, 0, "x must be contiguous");
-  if (x.dtype != OSC_FLOAT32 && x.dtype != OSC_FLOAT64) return fail(OSC_ARGUMENT, 0, "x must be float32 or float64");
+  OSC_TRY(check(args));
   const int64_t size = size_of(x);
   std::atomic<int64_t> first{size}, count{0};
   const auto scan = [&](const auto* values) {

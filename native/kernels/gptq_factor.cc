@@ -8,7 +8,7 @@
 
 #include "../core/finite.h"
 #include "../core/parallel.h"
-#include "../kernels.h"
+#include "checks.h"
 #include "panel_cholesky.h"
 
 namespace osc {
@@ -121,15 +121,9 @@ Status with_gram(GptqFactorArgs& args, const H* gram, const Context& context) {
 
 Status gptq_factor(GptqFactorArgs& args, const Context& context) {
   const Tensor& gram = args.gram;
-  const int64_t n = gram.rank == 2 ? gram.shape[0] : -1;
-  if (n < 0 || gram.shape[1] != n || (n > 1 && gram.strides[1] != 1)) return fail(OSC_ARGUMENT, 0, "gram must be [n, n] with contiguous rows");
-  if (args.factor.rank != 2 || args.factor.shape[0] != n || args.factor.shape[1] != n) return fail(OSC_ARGUMENT, 0, "factor must be [n, n]");
-  if (size_of(args.diagonal) != n || size_of(args.order) != n || size_of(args.dead) != n) {
-    return fail(OSC_ARGUMENT, 0, "diagonal, order and dead must have n elements");
-  }
-  if (gram.dtype == OSC_FLOAT32) return with_gram(args, data<float>(gram), context);
-  if (gram.dtype == OSC_FLOAT64) return with_gram(args, data<double>(gram), context);
-  return fail(OSC_ARGUMENT, 0, "gram must be float32 or float64");
+  OSC_TRY(check(args));
+  return gram.dtype == OSC_FLOAT32 ? with_gram(args, data<float>(gram), context)
+                                   : with_gram(args, data<double>(gram), context);
 }
 
 }  // namespace osc

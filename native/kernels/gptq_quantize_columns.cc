@@ -4,12 +4,13 @@
 #include <vector>
 
 #include "../core/parallel.h"
-#include "../kernels.h"
+#include "checks.h"
 #include "column_sweep.h"
 
 namespace osc {
 
 Status gptq_quantize_columns(GptqQuantizeColumnsArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const SweepRequest request{
       .weight = args.weight,
       .factor = args.factor,
@@ -25,14 +26,8 @@ Status gptq_quantize_columns(GptqQuantizeColumnsArgs& args, const Context& conte
       .float16_scales = args.float16_scales,
       .correction = args.correction,
   };
-  OSC_TRY(SweepPlan::check(request));
-  if (args.bits < 1) return fail(OSC_ARGUMENT, 0, "bits out of range");
   const SweepPlan plan(request);
-  const int64_t rows = plan.rows, columns = plan.columns, tiles = plan.tiles();
-  if (size_of(args.group_index) != columns || size_of(args.codes) != rows * columns ||
-      size_of(args.scales) != plan.groups.count * rows || size_of(args.zeros) != plan.groups.count * rows) {
-    return fail(OSC_ARGUMENT, 0, "codes, scales, zeros or group_index have the wrong size");
-  }
+  const int64_t columns = plan.columns, tiles = plan.tiles();
   std::copy(plan.column_group.begin(), plan.column_group.end(), data<int32_t>(args.group_index));
   std::vector<double> losses(static_cast<size_t>(tiles));
   std::atomic<int64_t> columns_done{0}, missing_bytes{0};

@@ -170,19 +170,4 @@ int64_t first_non_finite(const float* x, int64_t rows, int64_t columns, int64_t 
   if (!done) return -2;
   return first < rows * columns ? first.load() : -1;
 }
-
-Status check_gram_state(const Tensor& staging, const Tensor& accumulator, int64_t groups, int64_t in, int64_t staged) {
-  if (staging.dtype != OSC_FLOAT32 || !is_contiguous(staging) || size_of(staging) != groups * kGramChunk * in) {
-    return fail(OSC_ARGUMENT, 0, "staging must be float32, contiguous, 2048 rows of %lld columns a group",
-                static_cast<long long>(in));
-  }
-  if ((accumulator.dtype != OSC_FLOAT32 && accumulator.dtype != OSC_FLOAT64) || !is_contiguous(accumulator) ||
-      size_of(accumulator) != groups * in * in) {
-    return fail(OSC_ARGUMENT, 0, "accumulator must be float32 or float64, contiguous, %lld x %lld a group",
-                static_cast<long long>(in), static_cast<long long>(in));
-  }
-  if (staged < 0 || staged >= kGramChunk) return fail(OSC_ARGUMENT, staged, "staged must be 0 to 2047");
-  return ok();
-}
-
 }  // namespace osc

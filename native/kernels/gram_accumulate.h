@@ -13,7 +13,6 @@
 
 namespace osc {
 
-inline constexpr int64_t kGramChunk = 2048;        // tokens whose products are summed in float32
 inline constexpr int64_t kGramHeldColumns = 2048;  // see GramAccumulator
 
 // Numbers 0..count-1, each held by one tile at a time: which part of a workspace a tile may use. With thread_count() of
@@ -101,8 +100,5 @@ class GramAccumulator {
 
 // Position of the first NaN or Inf of the rows of x [rows, columns] as row * columns + column, or -1. -2 when cancelled.
 int64_t first_non_finite(const float* x, int64_t rows, int64_t columns, int64_t stride, const Context& context);
-
-// The checks that keep the Gram kernels inside their buffers. `groups` leading dimensions of one are left out.
-Status check_gram_state(const Tensor& staging, const Tensor& accumulator, int64_t groups, int64_t in, int64_t staged);
 
 }  // namespace osc

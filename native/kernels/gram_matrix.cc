@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "../kernels.h"
+#include "checks.h"
 #include "gram_accumulate.h"
 
 namespace osc {
@@ -48,13 +48,9 @@ Status make_matrix(const GramMatrixArgs& args, int64_t n, const Context& context
 }  // namespace
 
 Status gram_matrix(GramMatrixArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor& matrix = args.matrix;
-  if (matrix.rank != 2 || matrix.shape[0] != matrix.shape[1] || !is_contiguous(matrix) ||
-      matrix.dtype != args.accumulator.dtype) {
-    return fail(OSC_ARGUMENT, 0, "matrix must be square, contiguous and of the accumulator's dtype");
-  }
   const int64_t n = matrix.shape[0];
-  OSC_TRY(check_gram_state(args.staging, args.accumulator, 1, n, args.staged));
   if (n == 0) return ok();
   return matrix.dtype == OSC_FLOAT64 ? make_matrix<double>(args, n, context) : make_matrix<float>(args, n, context);
 }

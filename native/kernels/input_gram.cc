@@ -1,7 +1,7 @@
 #include <cstring>
 #include <vector>
 
-#include "../kernels.h"
+#include "checks.h"
 #include "gram_accumulate.h"
 
 namespace osc {
@@ -27,11 +27,8 @@ Status check_finite(const float* x, int64_t from, int64_t to, int64_t in, int64_
 
 Status input_gram(InputGramArgs& args, const Context& context) {
   const Tensor& x = args.x;
-  if (x.dtype != OSC_FLOAT32 || x.rank != 2 || (x.strides[1] != 1 && x.shape[1] > 1)) {
-    return fail(OSC_ARGUMENT, 0, "x must be float32 [tokens, in] with contiguous rows");
-  }
+  OSC_TRY(check(args));
   const int64_t tokens = x.shape[0], in = x.shape[1], stride = x.strides[0];
-  OSC_TRY(check_gram_state(args.staging, args.accumulator, 1, in, args.staged));
   const int64_t staged = args.staged;
   args.new_staged = (staged + tokens) % kGramChunk;
   if (in == 0) return ok();

@@ -1,7 +1,7 @@
 #include <cstring>
 
-#include "../kernels.h"
 #include "bit_rows.h"
+#include "checks.h"
 
 namespace osc {
 namespace {
@@ -36,20 +36,8 @@ Status pack_bits(PackBitsArgs& args, const Context& context) {
   const Tensor &codes = args.codes, &packed = args.packed;
   const int64_t bits = args.bits, padded = args.padded_columns;
   const bool fill = args.fill.data != nullptr;
-  if (codes.rank != 2 || codes.dtype != OSC_UINT8) return fail(OSC_ARGUMENT, 0, "codes must be uint8 [rows, columns]");
-  const int64_t rows = codes.shape[0], columns = codes.shape[1];
-  if (bits < 1 || bits > 8) return fail(OSC_ARGUMENT, 0, "bits must be 1 to 8");
-  if (padded < columns) return fail(OSC_ARGUMENT, 0, "padded_columns must be at least columns");
-  if (fill && (args.fill.dtype != OSC_UINT8 || size_of(args.fill) != rows || !is_contiguous(args.fill))) {
-    return fail(OSC_ARGUMENT, 0, "fill must be uint8 [rows]");
-  }
-  if (packed.rank != 2 || (packed.dtype != OSC_UINT8 && packed.dtype != OSC_INT32) || !is_contiguous(packed)) {
-    return fail(OSC_ARGUMENT, 0, "packed must be uint8 or int32 [rows, words], contiguous");
-  }
-  const int64_t row_bytes = packed.shape[1] * item_bytes(packed.dtype);
-  if (packed.shape[0] != rows || row_bytes < packed_bits_bytes(padded, bits)) {
-    return fail(OSC_ARGUMENT, 0, "packed is too small");
-  }
+  OSC_TRY(check(args));
+  const int64_t columns = codes.shape[1], row_bytes = packed.shape[1] * item_bytes(packed.dtype);
   return with_bits(bits, [&](auto width) {
     return each_bit_row<uint8_t>(codes, context, [&](int64_t row, const uint8_t* source) {
       const uint8_t pad = fill ? data<const uint8_t>(args.fill)[row] : uint8_t{0};

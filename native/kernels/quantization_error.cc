@@ -1,4 +1,4 @@
-#include "../kernels.h"
+#include "checks.h"
 #include "quadratic_forms.h"
 
 namespace osc {
@@ -26,20 +26,12 @@ Status errors(QuantizationErrorArgs& args, const Context& context) {
   return ok();
 }
 
-// Shapes, and every index that is used to find an element.
-Status check(const QuantizationErrorArgs& args, int64_t n) {
-  const Tensor &weight = args.weight, &scales = args.scales;
-  const int64_t out = weight.rank == 2 ? weight.shape[0] : 0;
-  const bool fits = weight.rank == 2 && weight.dtype == OSC_FLOAT32 && weight.shape[1] == n &&
-                    (weight.strides[1] == 1 || n <= 1) && is_contiguous(args.codes) && args.codes.dtype == OSC_UINT8 &&
-                    size_of(args.codes) == out * n && scales.rank == 2 && scales.dtype == OSC_FLOAT32 &&
-                    scales.shape[1] == out && is_contiguous(scales) && args.zeros.dtype == OSC_UINT8 &&
-                    is_contiguous(args.zeros) && size_of(args.zeros) == size_of(scales) &&
-                    args.group_index.dtype == OSC_INT32 && is_contiguous(args.group_index);
-  if (!fits) return fail(OSC_ARGUMENT, 0, "tensors do not fit the contract of quantization_error");
+// Every index that is used to find an element.
+Status check_indices(const QuantizationErrorArgs& args, int64_t n) {
+  const int64_t groups = args.scales.shape[0], out = args.weight.shape[0];
   for (int64_t i = 0; i < n; ++i) {
     const int32_t group = data<int32_t>(args.group_index)[i];
-    if (group < 0 || group >= scales.shape[0]) return fail(OSC_ARGUMENT, i, "group_index[%lld] is out of range", static_cast<long long>(i));
+    if (group < 0 || group >= groups) return group_out_of_range(i, group, groups);
   }
   return check_forms(args.gram, args.rows, n, out);
 }
@@ -47,8 +39,9 @@ Status check(const QuantizationErrorArgs& args, int64_t n) {
 }  // namespace
 
 Status quantization_error(QuantizationErrorArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const int64_t n = size_of(args.group_index);
-  OSC_TRY(check(args, n));
+  OSC_TRY(check_indices(args, n));
   args.error = args.reference = 0;
   if (n == 0 || size_of(args.rows) == 0) return ok();
   return args.gram.dtype == OSC_FLOAT64 ? errors<double>(args, context) : errors<float>(args, context);

@@ -1,24 +1,17 @@
 #include <algorithm>
 
 #include "../core/parallel.h"
-#include "../kernels.h"
-#include "../simd/simd.h"
 #include "../simd/grid.h"
+#include "../simd/simd.h"
+#include "checks.h"
 
 namespace osc {
 
 Status round_to_nearest(RoundToNearestArgs& args, const Context& context) {
   const Tensor& weight = args.weight;
-  if (weight.rank != 2 || weight.dtype != OSC_FLOAT32 || (weight.shape[1] > 1 && weight.strides[1] != 1)) {
-    return fail(OSC_ARGUMENT, 0, "weight must be [out, in] float32 with contiguous rows");
-  }
-  if (args.bits < 1 || args.bits > 8 || args.group_size == 0) return fail(OSC_ARGUMENT, 0, "bits or group_size out of range");
+  OSC_TRY(check(args));
   const int64_t rows = weight.shape[0], columns = weight.shape[1], ldw = weight.strides[0];
   const Groups groups(args.group_size, columns);
-  if (size_of(args.codes) != rows * columns || size_of(args.scales) != groups.count * rows ||
-      size_of(args.zeros) != groups.count * rows) {
-    return fail(OSC_ARGUMENT, 0, "codes, scales or zeros have the wrong size");
-  }
   const GridSpec spec{args.bits, args.sym != 0, args.mse != 0, args.float16_scales != 0};
   float* scales = data<float>(args.scales);
   uint8_t *zeros = data<uint8_t>(args.zeros), *codes = data<uint8_t>(args.codes);

@@ -3,24 +3,15 @@
 #include <memory>
 #include <vector>
 
-#include "../kernels.h"
+#include "checks.h"
 #include "gram_accumulate.h"
 
 namespace osc {
 namespace {
 
-struct Geometry {
-  const float* x;
-  int64_t batch, channels, height, width;  // channels of one group
-  int64_t groups, out_height, out_width, columns;
-  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
-
-  int64_t patches() const { return batch * out_height * out_width; }
-};
-
 // Output positions [from, to) of one output row, as patches of one group at `target` [to - from, columns]. The loop over
 // positions is the inner one: it reads a line of the image and writes one column of few patches.
-void gather_run(const Geometry& g, int64_t group, int64_t image, int64_t y, int64_t from, int64_t to, float* target) {
+void gather_run(const PatchGeometry& g, int64_t group, int64_t image, int64_t y, int64_t from, int64_t to, float* target) {
   const int64_t count = to - from;
   const float* planes = g.x + (image * g.groups + group) * g.channels * g.height * g.width;
   for (int64_t c = 0; c < g.channels; ++c) {
@@ -48,7 +39,7 @@ void gather_run(const Geometry& g, int64_t group, int64_t image, int64_t y, int6
 }
 
 // Patches [from, to) of one group to rows of `target`.
-void gather(const Geometry& g, int64_t group, int64_t from, int64_t to, float* target) {
+void gather(const PatchGeometry& g, int64_t group, int64_t from, int64_t to, float* target) {
   constexpr int64_t kRun = 32;
   while (from < to) {
     const int64_t line = from / g.out_width, column = from % g.out_width;
@@ -65,7 +56,7 @@ struct State {
   Tensor accumulator;
 };
 
-State state_of(const UnfoldGramArgs& args, const Geometry& g, int64_t group) {
+State state_of(const UnfoldGramArgs& args, const PatchGeometry& g, int64_t group) {
   State state{data<float>(args.staging) + group * kGramChunk * g.columns, args.accumulator};
   state.accumulator.data = static_cast<char*>(args.accumulator.data) +
                            group * g.columns * g.columns * item_bytes(args.accumulator.dtype);
@@ -73,7 +64,7 @@ State state_of(const UnfoldGramArgs& args, const Geometry& g, int64_t group) {
 }
 
 // All patches of one group, chunk by chunk. False when cancelled.
-bool add_group(const Geometry& g, int64_t group, const State& state, int64_t staged, GramAccumulator* gram,
+bool add_group(const PatchGeometry& g, int64_t group, const State& state, int64_t staged, GramAccumulator* gram,
                const Context& context) {
   constexpr int64_t kRows = 64;
   const int64_t patches = g.patches();
@@ -95,43 +86,16 @@ bool add_group(const Geometry& g, int64_t group, const State& state, int64_t sta
   return true;
 }
 
-Status read_geometry(const UnfoldGramArgs& args, Geometry& g) {
-  const Tensor& x = args.x;
-  if (x.dtype != OSC_FLOAT32 || x.rank != 4 || !is_contiguous(x)) {
-    return fail(OSC_ARGUMENT, 0, "x must be float32 [batch, channels, height, width], contiguous");
-  }
-  if (args.groups < 1 || x.shape[1] % args.groups != 0) return fail(OSC_ARGUMENT, args.groups, "groups must divide channels");
-  if (std::min({args.kernel_h, args.kernel_w, args.stride_h, args.stride_w, args.dilation_h, args.dilation_w}) < 1 ||
-      std::min({args.pad_top, args.pad_left, args.pad_bottom, args.pad_right}) < 0) {
-    return fail(OSC_ARGUMENT, 0, "kernel, stride and dilation must be positive, padding not negative");
-  }
-  g = {data<float>(x), x.shape[0], x.shape[1] / args.groups, x.shape[2], x.shape[3], args.groups, 0, 0, 0,
-       args.kernel_h, args.kernel_w, args.stride_h, args.stride_w, args.pad_top, args.pad_left, args.dilation_h,
-       args.dilation_w};
-  const int64_t free_h = g.height + args.pad_top + args.pad_bottom - g.dilation_h * (g.kernel_h - 1) - 1;
-  const int64_t free_w = g.width + args.pad_left + args.pad_right - g.dilation_w * (g.kernel_w - 1) - 1;
-  g.out_height = free_h < 0 ? 0 : free_h / g.stride_h + 1;
-  g.out_width = free_w < 0 ? 0 : free_w / g.stride_w + 1;
-  g.columns = g.channels * g.kernel_h * g.kernel_w;
-  return ok();
-}
-
 }  // namespace
 
 Status unfold_gram(UnfoldGramArgs& args, const Context& context) {
   constexpr int64_t kManyGroups = 8;
-  Geometry g;
-  OSC_TRY(read_geometry(args, g));
-  OSC_TRY(check_gram_state(args.staging, args.accumulator, g.groups, g.columns, args.staged));
+  PatchGeometry g;
+  OSC_TRY(check(args, g));
   const int64_t size = size_of(args.x);
   const int64_t bad = first_non_finite(g.x, 1, size, size, context);
   if (bad == -2) return aborted();
-  if (bad >= 0) {
-    const int64_t line = bad / g.width, plane = line / g.height, channels = g.groups * g.channels;
-    return fail(OSC_NON_FINITE, bad, "activation [%lld, %lld, %lld, %lld] is not finite",
-                static_cast<long long>(plane / channels), static_cast<long long>(plane % channels),
-                static_cast<long long>(line % g.height), static_cast<long long>(bad % g.width));
-  }
+  if (bad >= 0) return image_not_finite(g, bad);
   args.new_staged = (args.staged + g.patches()) % kGramChunk;
   if (g.columns == 0 || g.patches() == 0) return ok();
 

@@ -1,7 +1,7 @@
 #include <cstring>
 
-#include "../kernels.h"
 #include "bit_rows.h"
+#include "checks.h"
 
 namespace osc {
 namespace {
@@ -30,18 +30,8 @@ void unpack_row(const uint8_t* source, uint8_t* codes, int64_t columns) {
 Status unpack_bits(UnpackBitsArgs& args, const Context& context) {
   const Tensor &packed = args.packed, &codes = args.codes;
   const int64_t bits = args.bits;
-  if (codes.rank != 2 || codes.dtype != OSC_UINT8 || !is_contiguous(codes)) {
-    return fail(OSC_ARGUMENT, 0, "codes must be uint8 [rows, columns], contiguous");
-  }
+  OSC_TRY(check(args));
   const int64_t columns = codes.shape[1];
-  if (bits < 1 || bits > 8) return fail(OSC_ARGUMENT, 0, "bits must be 1 to 8");
-  if (packed.rank != 2 || (packed.dtype != OSC_UINT8 && packed.dtype != OSC_INT32)) {
-    return fail(OSC_ARGUMENT, 0, "packed must be uint8 or int32 [rows, words]");
-  }
-  const int64_t row_bytes = packed.shape[1] * item_bytes(packed.dtype);
-  if (packed.shape[0] != codes.shape[0] || row_bytes < packed_bits_bytes(columns, bits)) {
-    return fail(OSC_ARGUMENT, 0, "packed is too small");
-  }
   return with_bits(bits, [&](auto width) {
     const auto unpack = [&](int64_t row, const auto* source) {
       unpack_row<width>(reinterpret_cast<const uint8_t*>(source), data<uint8_t>(codes) + row * columns, columns);
