@@ -4,10 +4,10 @@
 #include <cstring>
 #include <limits>
 
-#include "../core/blas.h"
-
 namespace osc {
 namespace {
+
+constexpr int64_t kDepth = 96;  // columns fed at a time: what they hold of a strip leaves room in the first-level cache
 
 // Rows of a tile, a multiple of kStrip that depends on the number of rows alone: tiles of equal size, an even number of them.
 int64_t tile_rows(int64_t rows) {
@@ -57,7 +57,7 @@ SweepPlan::SweepPlan(const SweepRequest& r)
   // Blocks start at group starts, so that every update has arrived when a grid is taken or a group is pruned.
   if (dynamic) block = groups.size >= block ? groups.size : block / groups.size * groups.size;
   if (r.m > 0) block = r.m >= columns ? std::max<int64_t>(columns, 1) : whole(block, r.m);
-  span = std::max<int64_t>(1, 512 / block) * block;
+  span = std::max<int64_t>(1, 256 / block) * block;
   const int32_t* order = data<int32_t>(r.order);
   for (int64_t t = 0; t < columns; ++t) {
     const int64_t grid = (dynamic ? t : order[t]) / groups.size;
@@ -91,7 +91,7 @@ SweepTile::SweepTile(const SweepPlan& plan, int64_t index)
       scores_(plan.request.prunes ? plan.block * rows_ : 0),
       factor_(plan.block * factor_stride()),
       correction_(plan.request.correction.data ? plan.block * factor_stride() : 0),
-      scratch_(5 * plan.block * kStrip),
+      scratch_(3 * plan.block * kStrip),
       scales_(plan.groups.count * rows_),
       zeros_(plan.groups.count * rows_),
       loss_(static_cast<size_t>(rows_)),
@@ -108,15 +108,16 @@ void SweepTile::load() {
   const int64_t ldw = r.weight.strides[0], columns = plan_->columns;
   const float* w = data<float>(r.weight) + first_ * ldw;
   for (int64_t s = 0; s < rows_; s += kStrip) {
-    simd().load_strip(w + s * ldw, ldw, std::min(kStrip, live_ - s), columns, plan_->step_of.data(), weight_.get() + s, rows_);
-  }
-  for (int64_t j = 0; j < columns; ++j) {
-    if (dead[j]) std::fill_n(weight_.get() + plan_->step_of[static_cast<size_t>(j)] * rows_, rows_, 0.0F);
+    simd().load_strip(w + s * ldw, ldw, std::min(kStrip, live_ - s), columns, plan_->step_of.data(),
+                      weight_.get() + at(s, 0));
+    for (int64_t j = 0; j < columns; ++j) {
+      if (dead[j]) std::fill_n(weight_.get() + at(s, plan_->step_of[static_cast<size_t>(j)]), kStrip, 0.0F);
+    }
   }
   if (!r.held.data) return;
   for (int64_t i = 0; i < rows_; ++i) {
     const uint8_t* row = i < live_ ? data<uint8_t>(r.held) + (first_ + i) * r.held.strides[0] : nullptr;
-    for (int64_t j = 0; j < columns; ++j) held_[plan_->step_of[static_cast<size_t>(j)] * rows_ + i] = row ? row[j] : 1;
+    for (int64_t j = 0; j < columns; ++j) held_[at(i, plan_->step_of[static_cast<size_t>(j)])] = row ? row[j] : 1;
   }
 }
 
@@ -128,7 +129,7 @@ void SweepTile::static_grids() {
     for (int64_t g = 0; g < plan_->groups.count; ++g) {
       const int64_t from = g * size, to = std::min(from + size, columns);
       for (int64_t j = from; j < to; ++j) {
-        std::memcpy(values.data() + (j - from) * kStrip, weight_.get() + plan_->step_of[static_cast<size_t>(j)] * rows_ + s,
+        std::memcpy(values.data() + (j - from) * kStrip, weight_.get() + at(s, plan_->step_of[static_cast<size_t>(j)]),
                     kStrip * sizeof(float));
       }
       simd().strip_grid(plan_->spec, values.data(), to - from, kStrip, scales_.get() + g * rows_ + s,
@@ -137,12 +138,15 @@ void SweepTile::static_grids() {
   }
 }
 
-// pending[width] = beta pending + factor[start, start + depth) x [from, from + width)^T source[start, ...).
-void SweepTile::product(int64_t from, int64_t start, int64_t width, int64_t depth, const Tensor& factor, const float* source,
-                        float beta) {
-  const int64_t ld = factor.strides[0], span_start = from / plan_->span * plan_->span;
-  gemm(CblasTrans, CblasNoTrans, width, rows_, depth, 1.0F, data<float>(factor) + start * ld + from, ld, source + start * rows_,
-       rows_, beta, pending_.get() + (from - span_start) * rows_, rows_);
+// pending of columns [from, to) += what columns [first, last) of `source` add by the factor.
+void SweepTile::feed(const Tensor& factor, const Buffer<float>& source, int64_t first, int64_t last, int64_t from, int64_t to) {
+  const int64_t ld = factor.strides[0];
+  for (int64_t k = first; k < last; k += kDepth) {  // all strips read the same part of the factor from the cache
+    const float* part = data<float>(factor) + k * ld + from;
+    for (int64_t s = 0; s < rows_; s += kStrip) {
+      simd().feed(source.get() + at(s, k), part, ld, std::min(kDepth, last - k), to - from, pending(s, from));
+    }
+  }
 }
 
 void SweepTile::copy_block(const Tensor& factor, int64_t from, int64_t width, float* target) const {
@@ -158,12 +162,15 @@ void SweepTile::gather(int64_t from, int64_t to) {
   // At the start of a span all earlier columns feed the whole span at once (wide products run faster), then each block gets
   // what the earlier blocks of its span add.
   const int64_t start = from / plan_->span * plan_->span, end = std::min(start + plan_->span, plan_->columns);
-  if (from == start && start > 0) {
-    product(from, 0, end - start, start, r.factor, weight_.get(), 0.0F);
-    if (corrected) product(from, 0, end - start, start, r.correction, seen_.get(), 1.0F);
-  } else if (from > start) {
-    product(from, start, to - from, from - start, r.factor, weight_.get(), start > 0 ? 1.0F : 0.0F);
-    if (corrected) product(from, start, to - from, from - start, r.correction, seen_.get(), 1.0F);
+  const auto add = [&](int64_t first, int64_t last, int64_t until) {
+    feed(r.factor, weight_, first, last, from, until);
+    if (corrected) feed(r.correction, seen_, first, last, from, until);
+  };
+  if (from == start) {
+    std::fill_n(pending_.get(), plan_->span * rows_, 0.0F);
+    add(0, start, end);
+  } else {
+    add(start, from, to);
   }
   copy_block(r.factor, from, to - from, factor_.get());
   if (corrected) copy_block(r.correction, from, to - from, correction_.get());
@@ -172,30 +179,26 @@ void SweepTile::gather(int64_t from, int64_t to) {
 ColumnBlock SweepTile::block_of(int64_t from, int64_t to, int64_t s, float threshold) const {
   const SweepRequest& r = plan_->request;
   const bool corrected = r.correction.data != nullptr;
-  float* weight = weight_.get() + from * rows_ + s;
   return ColumnBlock{
       .width = to - from,
-      .weight = weight,
-      .error = weight,
-      .stride = rows_,
-      .pending = from > 0 ? pending_.get() + from % plan_->span * rows_ + s : nullptr,
+      .weight = weight_.get() + at(s, from),
+      .pending = pending(s, from),
       .factor = factor_.get(),
       .factor_stride = factor_stride(),
       .diagonal = data<double>(r.diagonal) + from,
-      .codes = r.bits > 0 ? codes_.get() + from * rows_ + s : nullptr,
-      .codes_stride = rows_,
+      .codes = r.bits > 0 ? codes_.get() + at(s, from) : nullptr,
       .grid_of = plan_->grid_of.data() + from,
       .scales = scales_.get() + s,
       .zeros = zeros_.get() + s,
       .grid_stride = rows_,
       .dynamic_group = plan_->dynamic ? plan_->groups.size : 0,
       .correction = corrected ? correction_.get() : nullptr,
-      .seen = corrected ? seen_.get() + from * rows_ + s : nullptr,
-      .mask = r.prunes ? mask_.get() + from * rows_ + s : nullptr,
-      .scores = scores_.get() + s,
+      .seen = corrected ? seen_.get() + at(s, from) : nullptr,
+      .mask = r.prunes ? mask_.get() + at(s, from) : nullptr,
+      .scores = scores_.get() + at(s, 0, to - from),
       .threshold = threshold,
       .score_weight = r.prunes ? plan_->score_weight.data() + from : nullptr,
-      .held = r.held.data ? held_.get() + from * rows_ + s : nullptr,
+      .held = r.held.data ? held_.get() + at(s, from) : nullptr,
       .pattern_n = r.n,
       .pattern_m = r.m,
       .scratch = scratch_.get(),
@@ -207,7 +210,7 @@ ColumnBlock SweepTile::block_of(int64_t from, int64_t to, int64_t s, float thres
 float* SweepTile::scores(int64_t from, int64_t to) {
   for (int64_t s = 0; s < rows_; s += kStrip) simd().block_scores(block_of(from, to, s, 0));
   for (int64_t j = 0; j < to - from; ++j) {
-    std::fill(scores_.get() + j * rows_ + live_, scores_.get() + (j + 1) * rows_, std::numeric_limits<float>::infinity());
+    for (int64_t r = live_; r < rows_; ++r) scores_[at(r, j, to - from)] = std::numeric_limits<float>::infinity();
   }
   return scores_.get();
 }
@@ -216,10 +219,11 @@ void SweepTile::sweep(int64_t from, int64_t to, float threshold) {
   for (int64_t s = 0; s < rows_; s += kStrip) simd().sweep_block(plan_->spec, block_of(from, to, s, threshold));
 }
 
-// target[row][column] = get(step, row), for all live rows, in cuts that stay in the cache.
+// target[row][column] = get(position, step, row), position being at(row, step), for all live rows, in cuts that stay in the
+// cache.
 template <class T, class Get>
 void SweepTile::transpose_back(T* target, Get get) const {
-  constexpr int64_t kCut = 64;
+  constexpr int64_t kCut = kStrip;
   const int64_t columns = plan_->columns;
   const int32_t* order = data<int32_t>(plan_->request.order);
   const bool in_order = std::is_sorted(order, order + columns);
@@ -229,7 +233,8 @@ void SweepTile::transpose_back(T* target, Get get) const {
       const int64_t steps = std::min(kCut, columns - t0);
       T cut[kCut][kCut];
       for (int64_t t = 0; t < steps; ++t) {
-        for (int64_t r = 0; r < rows; ++r) cut[r][t] = get(t0 + t, r0 + r);
+        const int64_t position = at(r0, t0 + t);
+        for (int64_t r = 0; r < rows; ++r) cut[r][t] = get(position + r, t0 + t, r0 + r);
       }
       for (int64_t r = 0; r < rows; ++r) {
         T* row = target + (first_ + r0 + r) * columns;
@@ -245,7 +250,7 @@ void SweepTile::transpose_back(T* target, Get get) const {
 
 void SweepTile::store_codes(const Tensor& codes, const Tensor& scales, const Tensor& zeros) const {
   const uint8_t* from = codes_.get();
-  transpose_back(data<uint8_t>(codes), [&](int64_t step, int64_t row) { return from[step * rows_ + row]; });
+  transpose_back(data<uint8_t>(codes), [&](int64_t position, int64_t, int64_t) { return from[position]; });
   for (int64_t g = 0; g < plan_->groups.count; ++g) {
     float* scale = data<float>(scales) + g * plan_->rows + first_;
     uint8_t* zero = data<uint8_t>(zeros) + g * plan_->rows + first_;
@@ -259,16 +264,16 @@ void SweepTile::store_codes(const Tensor& codes, const Tensor& scales, const Ten
 void SweepTile::store_weight(const Tensor& weight, const Tensor& mask) const {
   const SweepRequest& r = plan_->request;
   const uint8_t* kept = mask_.get();
-  transpose_back(data<uint8_t>(mask), [&](int64_t step, int64_t row) { return kept[step * rows_ + row]; });
+  transpose_back(data<uint8_t>(mask), [&](int64_t position, int64_t, int64_t) { return kept[position]; });
   float* out = data<float>(weight);
   if (r.bits > 0) {
-    transpose_back(out, [&](int64_t step, int64_t row) {
+    transpose_back(out, [&](int64_t position, int64_t step, int64_t row) {
       const int64_t grid = plan_->grid_of[static_cast<size_t>(step)] * rows_ + row;
-      return scales_[grid] * (static_cast<float>(codes_[step * rows_ + row]) - zeros_[grid]);
+      return scales_[grid] * (static_cast<float>(codes_[position]) - zeros_[grid]);
     });
     return;
   }
-  transpose_back(out, [&](int64_t step, int64_t row) { return weight_[step * rows_ + row]; });
+  transpose_back(out, [&](int64_t position, int64_t, int64_t) { return weight_[position]; });
   const uint8_t* dead = data<uint8_t>(r.dead);
   for (int64_t i = first_; i < first_ + live_; ++i) {  // Q = W - E; a pruned column has E = W
     const float* before = data<float>(r.weight) + i * r.weight.strides[0];

@@ -52,7 +52,9 @@ class SweepPlan {
   std::vector<float> score_weight;    // of each step: R_jj / max R
 };
 
-// A tile of rows, transposed: column t of the sweep is contiguous, `rows` floats with zero rows as padding.
+// A tile of rows, strip after strip of kStrip rows, transposed: [strip][column of the sweep][kStrip], zero rows as padding.
+// So what a strip holds is an operand of the products as it lies, and the BLAS, which would pack it again for every product,
+// is not asked.
 class SweepTile {
  public:
   SweepTile(const SweepPlan& plan, int64_t index);
@@ -64,8 +66,8 @@ class SweepTile {
 
   // The lazy updates of columns [from, to), one block: everything earlier columns add to them.
   void gather(int64_t from, int64_t to);
-  // Scores |w| R_jj / max R of the block's weights as they are now, [to - from][stride()]: -1 where held at zero, +Inf in
-  // padding rows. After gather.
+  // Scores |w| R_jj / max R of the block's weights as they are now, [strip][to - from][kStrip]: -1 where held at zero, +Inf
+  // in padding rows. After gather.
   float* scores(int64_t from, int64_t to);
   // Rounds or prunes the block column by column. After gather; prunes where scores() <= threshold, unless the plan has n:m.
   void sweep(int64_t from, int64_t to, float threshold);
@@ -75,14 +77,18 @@ class SweepTile {
   void store_weight(const Tensor& weight, const Tensor& mask) const;
 
   int64_t live() const { return live_; }
-  int64_t stride() const { return rows_; }
+  int64_t padded() const { return rows_; }  // rows, up to a whole strip
   double loss() const { return sum(loss_); }              // 1/2 sum R_jj^2 (w - q)^2
   double pruning_loss() const { return sum(prune_loss_); }  // the part of pruned weights
 
  private:
   double sum(const std::vector<double>& of_row) const;
   int64_t factor_stride() const { return plan_->block + 4; }  // not a power of two
-  void product(int64_t from, int64_t start, int64_t width, int64_t depth, const Tensor& factor, const float* source, float beta);
+  // Where column t of the sweep is for row r (or the strip that begins there), among `width` columns.
+  static int64_t at(int64_t r, int64_t t, int64_t width) { return r / kStrip * kStrip * width + t * kStrip + r % kStrip; }
+  int64_t at(int64_t r, int64_t t) const { return at(r, t, plan_->columns); }
+  float* pending(int64_t strip, int64_t t) const { return pending_.get() + at(strip, t % plan_->span, plan_->span); }
+  void feed(const Tensor& factor, const Buffer<float>& source, int64_t first, int64_t last, int64_t from, int64_t to);
   void copy_block(const Tensor& factor, int64_t from, int64_t width, float* target) const;
   ColumnBlock block_of(int64_t from, int64_t to, int64_t strip, float threshold) const;
   template <class T, class Get>

@@ -16,10 +16,11 @@
 namespace osc {
 namespace {
 
-// The scores of one block of columns over all rows, tile by tile: [columns][stride], rows beyond `live` are +Inf.
+// The scores of one block of columns over all rows, tile by tile; rows beyond `live`, up to a whole strip, are +Inf.
 struct TileScores {
-  float* scores;
-  int64_t columns, stride, live;
+  float* scores;  // [strip][columns][kStrip]
+  int64_t columns, padded, live;
+  float& at(int64_t row, int64_t column) const { return scores[row / kStrip * kStrip * columns + column * kStrip + row % kStrip]; }
 };
 
 // The k-th smallest score, k from 1; `ties`: how many of those equal to it are among the k smallest, `equal`: how many there are.
@@ -36,7 +37,7 @@ bool kth_smallest(const std::vector<TileScores>& tiles, int64_t k, const Context
     std::fill(counts.begin(), counts.end(), 0u);
     const bool done = parallel_for(static_cast<int64_t>(tiles.size()), context, [&](int64_t index) {
       const TileScores& tile = tiles[static_cast<size_t>(index)];
-      flat_simd().count_digits(tile.scores, tile.columns * tile.stride, false, digit, key,
+      flat_simd().count_digits(tile.scores, tile.columns * tile.padded, false, digit, key,
                                counts.data() + index * kDigitValues);
     });
     if (!done) return false;
@@ -63,7 +64,7 @@ void keep_late_ties(const std::vector<TileScores>& tiles, const Kth& kth) {
   for (const TileScores& tile : tiles) {
     for (int64_t r = 0; r < tile.live; ++r) {
       for (int64_t j = 0; j < tile.columns; ++j) {
-        float& score = tile.scores[j * tile.stride + r];
+        float& score = tile.at(r, j);
         if (score == kth.score && seen++ >= kth.ties) score = std::numeric_limits<float>::infinity();
       }
     }
@@ -116,7 +117,7 @@ class Sweep {
     std::vector<TileScores> scores(tiles_.size());
     const bool scored = parallel_for(static_cast<int64_t>(tiles_.size()), context_, [&](int64_t index) {
       SweepTile& tile = tiles_[static_cast<size_t>(index)];
-      scores[static_cast<size_t>(index)] = {tile.scores(from, to), to - from, tile.stride(), tile.live()};
+      scores[static_cast<size_t>(index)] = {tile.scores(from, to), to - from, tile.padded(), tile.live()};
     });
     if (!scored) return false;
     const int64_t count = plan_.rows * (to - from);
@@ -128,7 +129,7 @@ class Sweep {
     int64_t held = 0;
     if (args_.held.data) {
       for (const TileScores& tile : scores) {
-        for (int64_t i = 0; i < tile.columns * tile.stride; ++i) held += tile.scores[i] < 0;
+        for (int64_t i = 0; i < tile.columns * tile.padded; ++i) held += tile.scores[i] < 0;
       }
     }
     zeros = std::max(zeros, held);
