@@ -32,5 +32,6 @@ export * from "./linalg/index.js";
 export * from "./autodiff/index.js";
 export * from "./curvature/index.js";
 export * from "./formats/index.js";
+export * from "./optim/index.js";
 export * from "./compress/index.js";
 export * from "./data/index.js";

@@ -21,6 +21,9 @@ export interface NamedSchedule {
   readonly warmup?: number | undefined;
 }
 
+/** Range of a decay: from 0 to below 1. */
+export const belowOne: readonly [low: number, high: number] = [0, 1 - 2 ** -53];
+
 /** A number, or how it changes with the step. */
 export type Scheduled = number | NamedSchedule | ScheduleFunction;
 

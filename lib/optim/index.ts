@@ -1,0 +1,28 @@
+/** Optimizers: each takes a function that returns the loss, asks the engine for the derivatives it needs, and steps. */
+export {
+  AdaHessian,
+  type AdaHessianOptions,
+  type AdaHessianProbes,
+  type BlockSize,
+} from "./adahessian.js";
+export { AdamW, type AdamWOptions } from "./adamw.js";
+export {
+  Optimizer,
+  type CommonOptions,
+  type Evaluation,
+  type LossFunction,
+  type OptimizerOptions,
+  type StepOptions,
+  type StepResult,
+  type WithGroups,
+} from "./optimizer.js";
+export type { Group, Match, Parameter } from "./parameters.js";
+export type { NamedSchedule, Scheduled, ScheduleFunction } from "./schedule.js";
+export { SGD, type SGDOptions } from "./sgd.js";
+export {
+  Sophia,
+  type SophiaCurvature,
+  type SophiaOptions,
+  type SophiaStats,
+  type SophiaStepOptions,
+} from "./sophia.js";

@@ -1,0 +1,290 @@
+import {
+  mean,
+  mul,
+  matmul,
+  square,
+  sub,
+  sum,
+  sigmoid,
+  log,
+  neg,
+  add,
+} from "../../lib/autodiff/index.js";
+import { memoryStats } from "../../lib/binding/index.js";
+import {
+  AdaHessian,
+  AdamW,
+  type Optimizer,
+  type Parameter,
+  type Scheduled,
+  SGD,
+  Sophia,
+  type StepOptions,
+  type LossFunction,
+} from "../../lib/optim/index.js";
+import { loadTensors, saveTensors } from "../../lib/formats/index.js";
+import { item } from "../../lib/optim/optimizer.js";
+import { Tensor } from "../../lib/tensor/index.js";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+type Any = Optimizer<object, string, object, StepOptions & { sampledLoss?: LossFunction }>;
+type Options = Record<string, unknown>;
+
+interface Row {
+  readonly name: string;
+  make(params: Iterable<Parameter>, options?: Options): Any;
+  /** Options under which it goes downhill in a few hundred steps. */
+  readonly tuned: Options;
+  /** Numeric options, with a value they may have. */
+  readonly numbers: Readonly<Record<string, number>>;
+  /** Whether one tensor cut in two gives the same bits. */
+  readonly splits: boolean;
+}
+
+/** A row for each optimizer; a new one adds a line and gets every test below. */
+const rows: readonly Row[] = [
+  {
+    name: "SGD",
+    make: (params, options) => new SGD(params, options),
+    tuned: { lr: 0.05 },
+    numbers: { lr: 0.1, momentum: 0.5, weightDecay: 0.1 },
+    splits: true,
+  },
+  {
+    name: "AdamW",
+    make: (params, options) => new AdamW(params, options),
+    tuned: { lr: 0.05, weightDecay: 0 },
+    numbers: { lr: 0.1, eps: 1e-6, weightDecay: 0.1 },
+    splits: true,
+  },
+  {
+    name: "AdaHessian",
+    make: (params, options) => new AdaHessian(params, options),
+    tuned: { lr: 0.1 },
+    numbers: { lr: 0.1, eps: 1e-6, weightDecay: 0.1, hessianPower: 0.5 },
+    splits: true,
+  },
+  {
+    name: "AdaHessian with a stale curvature",
+    make: (params, options) =>
+      new AdaHessian(params, { updateInterval: 3, samples: 2, ...options }),
+    tuned: { lr: 0.1 },
+    numbers: {},
+    splits: true,
+  },
+  {
+    name: "Sophia (hutchinson)",
+    make: (params, options) =>
+      new Sophia(params, { curvature: "hutchinson", weightDecay: 0, ...options }),
+    tuned: { lr: 0.02, rho: 1 },
+    numbers: { lr: 0.1, rho: 1, weightDecay: 0.1 },
+    splits: true,
+  },
+  {
+    name: "Sophia (empirical)",
+    make: (params, options) =>
+      new Sophia(params, {
+        curvature: "empirical",
+        batch: 8,
+        weightDecay: 0,
+        ...options,
+      }),
+    tuned: { lr: { schedule: "cosine", from: 0.05, steps: 300 }, rho: 0.01 },
+    numbers: {},
+    splits: true,
+  },
+];
+
+const steepness = Float32Array.from({ length: 12 }, (_, i) => 1 + i);
+const start = Float32Array.from({ length: 12 }, (_, i) => Math.sin(i + 1));
+
+/** A quadratic bowl with curvatures 1 to 12 over one parameter, or over its halves. */
+function bowl(pieces: 1 | 2): { params: Parameter[]; loss: LossFunction; values: () => number[] } {
+  const size = 12 / pieces;
+  const params = Array.from({ length: pieces }, (_, i) => ({
+    name: `w${i}`,
+    tensor: Tensor.from(start.slice(i * size, (i + 1) * size)),
+  }));
+  const curvatures = params.map((_, i) => Tensor.from(steepness.slice(i * size, (i + 1) * size)));
+  const loss = () =>
+    params
+      .map(({ tensor }, i) => sum(mul(item(curvatures, i), square(tensor))))
+      .reduce((total, one) => add(total, one));
+  return {
+    params,
+    loss,
+    values: () => params.flatMap(({ tensor }) => Array.from(tensor.dataSync())),
+  };
+}
+
+const flatLoss = (params: readonly Parameter[]) => () => sum(mul(item(params, 0).tensor, 0));
+
+describe.each(rows.map((row) => [row.name, row] as const))("%s", (_, row) => {
+  test("a zero gradient leaves the parameters as they are, to the bit", async () => {
+    const { params, values } = bowl(1);
+    using optimizer = row.make(params, { weightDecay: 0 });
+    const before = values();
+    for (let i = 0; i < 4; ++i) await optimizer.step(flatLoss(params));
+    expect(values()).toEqual(before);
+    expect(optimizer.steps).toBe(4);
+  });
+
+  test("with lr 0 the parameters stay and the state moves", async () => {
+    const { params, loss, values } = bowl(1);
+    using optimizer = row.make(params, { lr: 0 });
+    const before = values();
+    await optimizer.step(loss);
+    expect(values()).toEqual(before);
+    const { tensors } = optimizer.stateDict();
+    const moved = [...tensors.values()].some((tensor) =>
+      tensor.dataSync().some((x) => Number(x) !== 0),
+    );
+    expect(moved).toBe(true);
+  });
+
+  test("saved, loaded into a new one and stepped on: the same bits as without", async () => {
+    const one = bowl(1);
+    const two = bowl(1);
+    using whole = row.make(one.params, row.tuned);
+    using first = row.make(two.params, row.tuned);
+    for (let i = 0; i < 4; ++i) await Promise.all([whole.step(one.loss), first.step(two.loss)]);
+    const path = join(folder, "state.safetensors");
+    const { tensors, metadata } = first.stateDict();
+    await saveTensors(path, tensors, Object.fromEntries(metadata));
+    using second = row.make(two.params, row.tuned);
+    second.loadStateDict(await loadTensors(path));
+    for (let i = 0; i < 5; ++i) await Promise.all([whole.step(one.loss), second.step(two.loss)]);
+    expect(second.steps).toBe(9);
+    expect(two.values()).toEqual(one.values());
+  });
+
+  test("a tensor cut in two gives what the whole one gives", async () => {
+    if (!row.splits) return;
+    const one = bowl(1);
+    const two = bowl(2);
+    using whole = row.make(one.params, row.tuned);
+    using halves = row.make(two.params, row.tuned);
+    for (let i = 0; i < 5; ++i) await Promise.all([whole.step(one.loss), halves.step(two.loss)]);
+    expect(two.values()).toEqual(one.values());
+  });
+
+  test("every numeric option takes a schedule, and refuses what is out of range", async () => {
+    for (const [name, value] of Object.entries(row.numbers)) {
+      const schedules: Scheduled[] = [value, () => value, { schedule: "constant", from: value }];
+      const results: number[][] = [];
+      for (const schedule of schedules) {
+        const { params, loss, values } = bowl(1);
+        using optimizer = row.make(params, { [name]: schedule });
+        for (let i = 0; i < 3; ++i) await optimizer.step(loss);
+        results.push(values());
+      }
+      expect(results[1]).toEqual(results[0]);
+      expect(results[2]).toEqual(results[0]);
+      for (const bad of [-1, Number.NaN, "1"]) {
+        expect(() => row.make(bowl(1).params, { [name]: bad })).toThrow(
+          expect.objectContaining({
+            code: "ARGUMENT",
+            message: expect.stringContaining(name) as string,
+          }),
+        );
+      }
+    }
+  });
+
+  test("goes down a bowl, and a logistic regression", async () => {
+    const { params, loss } = bowl(1);
+    using optimizer = row.make(params, row.tuned);
+    const losses: number[] = [];
+    for (let i = 0; i < 300; ++i) losses.push((await optimizer.step(loss)).loss);
+    expect(losses.at(-1)).toBeLessThan(item(losses, 0) / 50);
+
+    const x = Tensor.from(
+      Float32Array.from({ length: 60 }, (_, i) => Math.sin(1.7 * i) + (i % 3)),
+      [20, 3],
+    );
+    const y = Tensor.from(
+      Float32Array.from({ length: 20 }, (_, i) =>
+        Math.sin(5.1 * i) + 0.5 * Math.sin(2.3 * i) > 0 ? 1 : 0,
+      ),
+      [20, 1],
+    );
+    const w = { name: "w", tensor: Tensor.zeros([3, 1]) };
+    const logistic = () => {
+      const p = sigmoid(matmul(x, w.tensor));
+      return neg(mean(add(mul(y, log(p)), mul(sub(1, y), log(sub(1, p))))));
+    };
+    using second = row.make([w], row.tuned);
+    let last = Infinity;
+    for (let i = 0; i < 200; ++i) last = (await second.step(logistic)).loss;
+    expect(last).toBeLessThan(0.9 * Math.log(2));
+  });
+
+  test("a gradient that is not finite changes nothing and is named, or is skipped and counted", async () => {
+    const { params, loss, values } = bowl(2);
+    const before = values();
+    const bad = () => add(loss(0), sum(log(mul(item(params, 1).tensor, 0))));
+    using strict = row.make(params, row.tuned);
+    const empty = [...strict.stateDict().tensors.values()].map((tensor) => tensor.dataSync());
+    await expect(strict.step(bad)).rejects.toMatchObject({ code: "NON_FINITE" });
+    const broken = () => mul(loss(0), Infinity);
+    await expect(strict.step(broken)).rejects.toMatchObject({
+      code: "NON_FINITE",
+      details: { parameter: "w0" },
+    });
+    expect(values()).toEqual(before);
+    expect([...strict.stateDict().tensors.values()].map((tensor) => tensor.dataSync())).toEqual(
+      empty,
+    );
+    using lenient = row.make(params, { ...row.tuned, nonFinite: "skip" });
+    expect(await lenient.step(broken)).toMatchObject({ skipped: true });
+    expect([lenient.steps, lenient.skippedSteps]).toEqual([0, 1]);
+    expect(values()).toEqual(before);
+    expect(await lenient.step(loss)).toMatchObject({ skipped: false });
+  });
+
+  test("nothing is leaked over 1,000 steps", async () => {
+    const { params, loss } = bowl(2);
+    using optimizer = row.make(params, row.tuned);
+    for (let i = 0; i < 3; ++i) await optimizer.step(loss, { accumulate: 2 });
+    // Garbage of earlier tests may be collected meanwhile: that only lowers the numbers.
+    const before = memoryStats({ resetPeak: true });
+    for (let i = 0; i < 1000; ++i) await optimizer.step(loss, { accumulate: (i % 2) + 1 });
+    const after = memoryStats();
+    expect(after.liveBlocks).toBeLessThanOrEqual(before.liveBlocks);
+    expect(after.peakBytes - before.liveBytes).toBeLessThan(32 << 10); // some steps' worth
+  });
+
+  test("an error of the loss, an abort and a second step at once change nothing", async () => {
+    const { params, loss, values } = bowl(1);
+    using optimizer = row.make(params, row.tuned);
+    const before = values();
+    const live = memoryStats().liveBlocks;
+    const failing = (k: number) => {
+      if (k === 1) throw new Error("from the loss");
+      return loss(k);
+    };
+    await expect(optimizer.step(failing, { accumulate: 2 })).rejects.toThrow("from the loss");
+    await expect(optimizer.step(loss, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: "ABORTED",
+    });
+    await expect(optimizer.step(() => item(params, 0).tensor)).rejects.toMatchObject({
+      code: "SHAPE",
+    });
+    expect(memoryStats().liveBlocks).toBeLessThanOrEqual(live);
+    expect(values()).toEqual(before);
+    const running = optimizer.step(loss);
+    await expect(optimizer.step(loss)).rejects.toThrow(/await/);
+    await running;
+    expect(optimizer.steps).toBe(1);
+  });
+});
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "osculate-optim-"));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
