@@ -5,6 +5,7 @@
 #include "../core/memory.h"
 #include "../core/parallel.h"
 #include "../kernels.h"
+#include "checks.h"
 #include "gram_accumulate.h"
 
 namespace osc {
