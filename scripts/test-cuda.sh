@@ -18,7 +18,7 @@ if ! build >"$folder/build-cuda.log" 2>&1; then
   exit 1
 fi
 
-export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
+export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0
 # One thread: the CPU kernels are not instrumented, and only the device's threads are looked at.
 export OSCULATE_THREADS=1
 status=0

@@ -58,7 +58,7 @@ struct Outcome {
 
 Outcome run(const Expectation& expected, const char* variant, const char* order) {
   const std::string command = std::string("exec 2>&1; ulimit -c 0; OSCULATE_EMULATOR_ORDER=") + order +
-                              " TSAN_OPTIONS=halt_on_error=1 ASAN_OPTIONS=detect_leaks=0 bash -c '" + folder() + "/planted_faults-" +
+                              " TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0 ASAN_OPTIONS=detect_leaks=0 bash -c '" + folder() + "/planted_faults-" +
                               expected.check + " " + expected.fault + " " + variant + "; exit $?'";
   FILE* pipe = popen(command.c_str(), "r");
   REQUIRE(pipe);
