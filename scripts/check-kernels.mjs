@@ -1,4 +1,4 @@
-// A kernel is one stem in five places; this finds the places that are missing, and the leftovers.
+// A kernel is one stem in six places; this finds the places that are missing, and the leftovers.
 //   node scripts/check-kernels.mjs [ROOT]    prints one line a violation, exit code 1 when there is one
 import { existsSync, readFileSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
@@ -33,6 +33,14 @@ kernels.forEach((name, index) => {
   if (kernels.indexOf(name) !== index) violations.push(`native/kernels.def: ${name} has two rows`);
 });
 
+const sources = JSON.parse(text("sources.json") || "{}");
+// The C++ tests of the CUDA kernels (scripts/test-cuda.sh).
+const tested = new Set(
+  filesBelow(join(root, "test/native/cuda"), /\.cc$/).flatMap((path) =>
+    [...readFileSync(path, "utf8").matchAll(/KERNEL_TEST\((\w+)\)/g)].map((match) => match[1]),
+  ),
+);
+
 for (const name of known) {
   const missing = (what) => violations.push(`${name}: ${what}`);
   if (!existsSync(join(root, `native/kernels/${name}.cc`))) missing(`no native/kernels/${name}.cc`);
@@ -47,6 +55,9 @@ for (const name of known) {
   if (!cuda && !unsupported.has(name)) {
     missing(`neither cuda/kernels/${name}.cu nor a line in cuda/unsupported.def`);
   }
+  if (cuda && !sources.cuda?.includes(`cuda/kernels/${name}.cu`))
+    missing("its .cu is not in the cuda list of sources.json");
+  if (cuda && !tested.has(name)) missing(`no KERNEL_TEST(${name}) in test/native/cuda`);
   if (cuda && unsupported.has(name))
     missing("has a .cu, so its line in cuda/unsupported.def is stale");
 }

@@ -11,6 +11,8 @@ const complete = {
   "test/kernels/scale.test.ts": "",
   "test/kernels/sum.test.ts": "",
   "cuda/kernels/sum.cu": "",
+  "sources.json": `{ "cuda": ["cuda/kernels/sum.cu"] }`,
+  "test/native/cuda/kernels_test.cc": "KERNEL_TEST(sum) {}\n",
   "cuda/unsupported.def": `OSC_UNSUPPORTED(scale)\n`,
 };
 
@@ -32,6 +34,8 @@ test.each([
   ["native/kernels/scale.cc", "scale: no native/kernels/scale.cc"],
   ["test/kernels/sum.test.ts", "sum: no test/kernels/sum.test.ts"],
   ["cuda/kernels/sum.cu", "sum: neither cuda/kernels/sum.cu nor a line in cuda/unsupported.def"],
+  ["sources.json", "sum: its .cu is not in the cuda list of sources.json"],
+  ["test/native/cuda/kernels_test.cc", "sum: no KERNEL_TEST(sum) in test/native/cuda"],
   ["cuda/unsupported.def", "scale: neither cuda/kernels/scale.cu nor a line"],
 ])("misses %s", (path, message) => {
   const { status, output } = check(without(path));

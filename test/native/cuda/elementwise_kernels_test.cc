@@ -8,11 +8,6 @@ using namespace osc::test;
 
 namespace {
 
-Tensor with_dtype(Tensor view, int32_t dtype) {
-  view.dtype = dtype;
-  return view;
-}
-
 constexpr int32_t kDtypes[] = {OSC_FLOAT32, OSC_FLOAT64, OSC_INT32, OSC_UINT8, OSC_FLOAT16, OSC_BFLOAT16, OSC_INT8, OSC_INT64, OSC_BOOL};
 
 }  // namespace
@@ -22,7 +17,7 @@ KERNEL_TEST(fill) {
     for (const int64_t size : {0, 1, 1025, 3000}) {
       Owned<double> y({size});  // room for any dtype
       FillArgs args;
-      args.y = with_dtype(y.view(), dtype);
+      args.y = as(dtype, y.view());
       args.value = -2.7;
       CHECK(same_as_cpu(args) == OSC_OK);
     }
@@ -43,11 +38,11 @@ KERNEL_TEST(convert) {
     Owned<double> x({1500}), y({1500});
     ConvertArgs args;
     args.x = values.view();
-    args.y = with_dtype(x.view(), from);
+    args.y = as(from, x.view());
     REQUIRE(run("convert", args).code == OSC_OK);
     for (const int32_t to : kDtypes) {
-      args.x = with_dtype(x.view(), from);
-      args.y = with_dtype(y.view(), to);
+      args.x = as(from, x.view());
+      args.y = as(to, y.view());
       CHECK(same_as_cpu(args) == OSC_OK);
     }
   }

@@ -14,7 +14,9 @@
 #pragma once
 #include <doctest/doctest.h>
 
+#include <array>
 #include <map>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -55,11 +57,43 @@ inline Field field(FieldKind kind, const char* name, double& value) { return {ki
 #undef OSC_KERNEL
 #undef OSC_LIST_FIELD
 
+// A view as another dtype of at most the same size.
+inline Tensor as(int32_t dtype, Tensor view) {
+  view.dtype = dtype;
+  return view;
+}
+
+// A tensor of no elements, for outputs that are not wanted.
+inline Tensor empty_tensor(int32_t dtype) {
+  Tensor view{};
+  view.dtype = dtype;
+  view.rank = 1;
+  view.strides[0] = 1;
+  return view;
+}
+
+template <class T>
+Owned<T> random_tensor(std::vector<int64_t> shape, uint64_t seed) {
+  Random random(seed);
+  Owned<T> tensor(std::move(shape));
+  tensor.fill([&](int64_t) { return random.next(); });
+  return tensor;
+}
+
 // The plug-in under test: OSCULATE_TEST_PLUGIN names its file, OSCULATE_TEST_DEVICE the device (default "emulator").
 const OscKernelTable& device_under_test();
 
+// What the CPU answered; compares as its code and prints with its message.
+struct CpuStatus {
+  Status status;
+  bool operator==(OscCode code) const { return status.code == code; }
+};
+inline std::ostream& operator<<(std::ostream& out, const CpuStatus& cpu) {
+  return out << cpu.status.code << " " << cpu.status.message;
+}
+
 namespace detail {
-int32_t compare(const char* kernel, void* cpu_args, std::vector<Field> cpu_fields, void* device_args, std::vector<Field> device_fields,
+CpuStatus compare(const char* kernel, void* cpu_args, std::vector<Field> cpu_fields, void* device_args, std::vector<Field> device_fields,
                 const Tolerances& tolerances);
 void note_covered(const char* stem);
 struct Covered {
@@ -67,10 +101,9 @@ struct Covered {
 };
 }  // namespace detail
 
-// The code of the CPU's status; the device's has the same code and index, and with OSC_OK the same outputs and results. The
-// tensors of args are not changed: both run on copies of exactly the bytes that the views span.
+// The CPU's status; the device's has the same code and index, and with OSC_OK the same outputs and results. The of args are not changed: both run on copies of exactly the bytes that the views span.
 template <class Args>
-int32_t same_as_cpu(const Args& args, const Tolerances& tolerances = {}) {
+CpuStatus same_as_cpu(const Args& args, const Tolerances& tolerances = {}) {
   Args on_cpu = args, on_device = args;
   return detail::compare(kernel_name(args), &on_cpu, fields_of(on_cpu), &on_device, fields_of(on_device), tolerances);
 }
