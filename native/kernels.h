@@ -299,6 +299,46 @@
 // copy: y = x. One shape and dtype, any dtype; y may have any strides, but no two elements in one place, and not x's memory.
 #define OSC_FIELDS_copy(F) F(in, x) F(out, y)
 
+// Rows: matrices [rows, n], contiguous, real. Sums in float64, lane by lane.
+
+// softmax: y_i = e^(scale x_i) / sum_j e^(scale x_j), or its logarithm (log = 1), row by row; scale > 0.
+//   x, y [rows, n]. causal_rows q > 0: rows are queries, q to a matrix, and query i sees keys 0..i + n - q alone; the others
+//   get 0 (log: -Inf). A row of -Inf alone, or with NaN or +Inf, is NaN. Compute-bound: an exponential an element.
+#define OSC_FIELDS_softmax(F) F(in, x) F(out, y) F(f64, scale) F(i64, log) F(i64, causal_rows)
+
+// softmax_backward: dx = scale y (g - sum(g y)), or with log = 1 dx = scale (g - e^y sum(g)), row by row: the derivative of
+//   softmax at y times g, both ways, for its Jacobian is symmetric (log: the way back). y, g, dx [rows, n].
+#define OSC_FIELDS_softmax_backward(F) F(in, y) F(in, g) F(out, dx) F(f64, scale) F(i64, log)
+
+// cross_entropy: loss_r = log sum_c e^(x_rc) - x_r,target. x [rows, classes], classes > 0; target [rows] int32; loss, log_sum
+//   [rows]. A target equal to ignore_index gives 0 when ignore = 1; another one that is no class: ARGUMENT, index = row.
+//   Workspace: a row a thread.
+#define OSC_FIELDS_cross_entropy(F) \
+  F(in, x) F(in, target) F(out, loss) F(out, log_sum) F(i64, ignore) F(i64, ignore_index)
+
+// cross_entropy_backward: dx_rc = weight_r (e^(x_rc - log_sum_r) - [c = target_r]), 0 in ignored rows. Shapes as above,
+//   weight [rows], dx [rows, classes].
+#define OSC_FIELDS_cross_entropy_backward(F)                                              \
+  F(in, x) F(in, target) F(in, log_sum) F(in, weight) F(out, dx) F(i64, ignore) F(i64, ignore_index)
+
+// normalize: y = (x - mean) inverse_deviation for each row r of x [outer, rows, inner], over outer and inner, with
+//   inverse_deviation = 1 / sqrt(mean((x - mean)^2) + eps). centred = 0: mean is taken as 0 (root mean square).
+//   x, y contiguous; mean, inverse_deviation [rows]. Two passes; nothing to take a mean of gives NaN.
+#define OSC_FIELDS_normalize(F) \
+  F(in, x) F(out, y) F(out, mean) F(out, inverse_deviation) F(f64, eps) F(i64, centred)
+
+// normalize_backward: dx = inverse_deviation (g - mean(g) - y mean(g y)) for each row, without mean(g) when centred = 0: the
+//   derivative of normalize times g, both ways, for its Jacobian is symmetric. Shapes as above.
+#define OSC_FIELDS_normalize_backward(F) F(in, y) F(in, inverse_deviation) F(in, g) F(out, dx) F(i64, centred)
+
+// gather: y_ojk = x_o,index_oj,k. x [outer, n, inner] real, index [outer, m] or [1, m] int32, y [outer, m, inner], all
+//   contiguous. An index that is not from 0 to n - 1: ARGUMENT, index = its position.
+#define OSC_FIELDS_gather(F) F(in, x) F(in, index) F(out, y)
+
+// scatter_add: y_onk = sum of g_ojk over the j with index_oj = n: the transpose of gather, shapes and errors as there.
+//   Sums in float64, in the order of j. Workspace: n + m integers, for each thread when outer > 1 and index is [outer, m].
+#define OSC_FIELDS_scatter_add(F) F(in, g) F(in, index) F(out, y)
+
 // Dense linear algebra. "Batch" is any number of leading dimensions, equal in all tensors of a call.
 
 // matmul: C = alpha A B + beta C, one product for each index of the batch.

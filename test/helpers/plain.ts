@@ -104,3 +104,16 @@ export function largestError(received: Float64Array, expected: Float64Array): nu
     return Math.max(worst, Math.abs(x - y) / scale);
   }, 0);
 }
+
+/** Fails at the first element that is further from `expected(i)` than `bound(i)`: an `expect` for each would take seconds. */
+export function expectWithin(
+  received: ArrayLike<number>,
+  expected: (i: number) => number,
+  bound: (i: number) => number,
+): void {
+  for (let i = 0; i < received.length; ++i) {
+    const [x, y] = [received[i]!, expected(i)];
+    if (!(Math.abs(x - y) <= bound(i)) && !Object.is(x, y))
+      throw new Error(`element ${i} is ${x}, not within ${bound(i)} of ${y}`);
+  }
+}
