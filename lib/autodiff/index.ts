@@ -41,6 +41,18 @@ export {
   sqrt,
   square,
 } from "./ops/elementary.js";
+export { scaledDotProductAttention, type AttentionOptions } from "./ops/attention.js";
+export { embedding, gather, scatterAdd, takeAlong } from "./ops/indexing.js";
+export { crossEntropy, type CrossEntropyOptions, type Reduction } from "./ops/losses.js";
+export {
+  batchNorm,
+  batchNormWith,
+  layerNorm,
+  rmsNorm,
+  type BatchStatistics,
+  type NormOptions,
+} from "./ops/normalization.js";
+export { logSoftmax, softmax, type SoftmaxOptions } from "./ops/softmax.js";
 export { linear, matmul } from "./ops/products.js";
 export { logSumExp, max, mean, min, sum, variance, type ReduceOptions } from "./ops/reductions.js";
 export { concat, pad, reshape } from "./ops/views.js";

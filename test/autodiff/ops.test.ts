@@ -14,8 +14,18 @@ import { elementwise } from "./rows/elementwise.js";
 import { products } from "./rows/products.js";
 import { reductions, views } from "./rows/reductions.js";
 import type { Row } from "./rows/row.js";
+import { attentions, indexing, norms, softmaxes } from "./rows/rows.js";
 
-const rows: Row[] = [...elementwise, ...reductions, ...views, ...products];
+const rows: Row[] = [
+  ...elementwise,
+  ...reductions,
+  ...views,
+  ...products,
+  ...softmaxes,
+  ...norms,
+  ...indexing,
+  ...attentions,
+];
 
 const list = <T>(x: T | T[]): T[] => (Array.isArray(x) ? x : [x]);
 
