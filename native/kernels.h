@@ -257,6 +257,32 @@
   F(i64, block_size) F(i64, bits) F(i64, sym) F(i64, group_size) F(i64, mse) F(i64, float16_scales) F(ret_f64, loss) \
   F(ret_f64, pruning_loss) F(ret_i64, zeros_count)
 
+// Optimal Brain Surgeon: rows that share one matrix, each settled weight answered exactly by all others. Reference methods, in
+// float64, O(in^3) a row. gram [in, in] float32 or float64, symmetric, both halves filled; damping: absolute, added to the diagonal;
+// dead inputs (zero diagonal) make unit rows and columns, their weights are 0. weight [out, in] float32, rows contiguous; all other
+// matrices contiguous. loss: 1/2 sum over rows of d H_d d^T. NON_FINITE (index: flat position in gram), NOT_POSITIVE_DEFINITE
+// (index: column whose pivot failed, 0 when a row's inverse lost its definiteness). Workspace: 8 in^2 bytes, and as much a row.
+
+// obs_refit_rows: the weights that stay, with those of the mask gone, that change the output least: w_K + H_KK^-1 H_KS w_S.
+//   mask [out, in] bool, rows contiguous, 1 where kept; refitted [out, in] float32; zeros: how many are pruned. Source: Hassibi, Stork, OBS, 1993.
+#define OSC_FIELDS_obs_refit_rows(F) \
+  F(in, gram) F(in, weight) F(in, mask) F(out, refitted) F(f64, damping) F(ret_f64, loss) F(ret_i64, zeros)
+
+// obc_prune_rows: removes the weight whose removal costs least, w_p^2 / (2 [H^-1]_pp), again and again; ties: the lower column.
+//   m = 0: `zeros` weights of all rows together, each time of the row whose next one costs least (ties: the lower row); m > 0: the
+//   n of every m consecutive columns (floor(n l / m) of a last group of l), each row for itself. pruned, mask [out, in].
+//   Source: Frantar, Singh, Alistarh, Optimal Brain Compression, 2022 (ExactOBS).
+#define OSC_FIELDS_obc_prune_rows(F)                                                                            \
+  F(in, gram) F(in, weight) F(out, pruned) F(out, mask) F(f64, damping) F(i64, zeros) F(i64, n) F(i64, m) F(ret_f64, loss)
+
+// obq_quantize_rows: settles the weight whose rounding costs least, (w_p - q_p)^2 / (2 [H^-1]_pp), again and again; weights that
+//   updates pushed off their grid by more than half a step first; ties: the lower column. greedy 0: columns in order instead.
+//   The grids and codes are those of gptq_quantize_columns with static groups; given_grids: scales and zeros are read instead.
+//   Source: Frantar, Singh, Alistarh, Optimal Brain Compression, 2022 (OBQ).
+#define OSC_FIELDS_obq_quantize_rows(F)                                                                           \
+  F(in, gram) F(in, weight) F(out, codes) F(inout, scales) F(inout, zeros) F(f64, damping) F(i64, bits) F(i64, sym) \
+  F(i64, group_size) F(i64, mse) F(i64, float16_scales) F(i64, greedy) F(i64, given_grids) F(ret_f64, loss)
+
 // pack_bits: rows of codes to rows of one little-endian bit stream each: code i of a row at bits [i*bits, (i+1)*bits).
 //   codes [rows, columns] uint8, any strides; bits 1..8, higher bits of a code are cut off. packed [rows, words] int32 or
 //   uint8 (bit t of the stream is bit t mod 32 of word t div 32, or t mod 8 of byte t div 8), contiguous, with at least

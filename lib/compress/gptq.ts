@@ -15,8 +15,7 @@ import {
 import {
   type FactorAttempt,
   type LayerReport,
-  relativeError,
-  reportRows,
+  quantizeErrors,
   startMeasuring,
 } from "./layer-report.js";
 import { type GptqOptions, type ResolvedGptq, resolveGptq } from "./options.js";
@@ -96,7 +95,7 @@ function* quantize(
   measured: Measured,
 ): Task<QuantizeResult> {
   const { factor, attempts } = yield* factorLadder(fn, gram.matrix, options);
-  const [out = 0, columns = 0] = W.shape;
+  const columns = W.shape[1] ?? 0;
   try {
     checkLiveColumns(fn, factor.deadColumns, columns, options.name);
     const { loss, ...codes } = yield* gptqQuantizeColumnsTask(fn, W, factor, options);
@@ -106,22 +105,11 @@ function* quantize(
         `${fn}: the loss is ${loss}: the weights or the matrix are too badly scaled for float32`,
       );
     }
-    let errors: Partial<LayerReport> = { rows: "none" };
-    if (options.report !== "none") {
-      const rows = reportRows(out, options.report);
-      const rtn = yield* roundToNearestTask(fn, W, options);
-      errors = {
-        rows: rows.length === out ? "full" : "sampled",
-        relativeError: yield* relativeError(fn, gram.matrix, W, codes, rows),
-        rtnRelativeError: yield* relativeError(fn, gram.matrix, W, rtn, rows),
-      };
-    }
     const tokens = gram.tokens ?? 0;
     const report: LayerReport = {
       method: "gptq",
-      rows: "none",
       loss,
-      ...errors,
+      ...(yield* quantizeErrors(fn, gram.matrix, W, codes, options)),
       damping: factor.damping,
       attempts,
       deadColumns: factor.deadColumns,

@@ -10,6 +10,18 @@ export {
   magnitudeSync,
 } from "./passes/magnitude.js";
 export {
+  obc,
+  type ObcOptions,
+  obcSync,
+  obq,
+  type ObqOptions,
+  obqSync,
+  obs,
+  type ObsDamping,
+  type ObsOptions,
+  obsSync,
+} from "./passes/obs.js";
+export {
   sparsegpt,
   type SparseGptOptions,
   type SparseGptResult,

@@ -2,7 +2,7 @@
 import type { Device } from "../binding/index.js";
 import type { LayerOp } from "../graph/layers.js";
 import type { SampleSource } from "../graph/samples.js";
-import type { FactorAttempt } from "./layer-report.js";
+import type { FactorAttempt, LayerReport } from "./layer-report.js";
 import type { PartialLayerOptions, Recipe, Rule } from "./recipe.js";
 
 export interface QuantizeOnnxOptions extends PartialLayerOptions {
@@ -73,7 +73,7 @@ export interface LayerRow {
 
 /** The report of a whole layer: of its convolution groups together, where it has several. */
 export interface LayerSummary {
-  readonly method: "gptq" | "gptaq" | "rtn" | "mixed";
+  readonly method: LayerReport["method"] | "mixed";
   readonly rows: "full" | "sampled" | "none";
   readonly loss?: number;
   /** `tr(D H D^T) / tr(W H W^T)`, D = W - Q, on the calibration data. */

@@ -1,6 +1,8 @@
 import { memoryStats, type Task } from "../binding/index.js";
 import type { QuantizedLinear } from "../formats/quantized.js";
 import { quantizationErrorTask } from "../ops/quantization-error.js";
+import type { Codes, GridOptions } from "../ops/quantization-grid.js";
+import { roundToNearestTask } from "../ops/round-to-nearest.js";
 import type { Tensor } from "../tensor/index.js";
 
 /** One try to factorize a layer's matrix. */
@@ -15,7 +17,7 @@ export interface FactorAttempt {
 /** What happened to a layer. Errors are about the layer's output on the calibration data. */
 export interface LayerReport {
   /** The method whose codes these are: "rtn" too when GPTQ was rescued by it (see `warnings`). */
-  readonly method: "gptq" | "gptaq" | "rtn";
+  readonly method: "gptq" | "gptaq" | "obq" | "rtn";
   /** Rows `relativeError` and `rtnRelativeError` were computed from: all, 256 chosen by seed, or none. */
   readonly rows: "full" | "sampled" | "none";
   /** 1/2 tr(D H_d D^T) over all rows, D = W - Q, with the damped matrix. GPTQ only. */
@@ -79,6 +81,25 @@ export function* relativeError(
 /** error / reference; 0 when the layer's output is zero and nothing was lost. */
 export function relative({ error, reference }: { error: number; reference: number }): number {
   return reference > 0 ? error / reference : error > 0 ? Number.POSITIVE_INFINITY : 0;
+}
+
+/** The relative errors of a quantizer and of its baseline, round to nearest on the same grid. */
+export function* quantizeErrors(
+  fn: string,
+  gram: Tensor,
+  W: Tensor,
+  codes: Codes,
+  options: GridOptions & { readonly report: "full" | "sampled" | "none" },
+): Task<Pick<LayerReport, "rows" | "relativeError" | "rtnRelativeError">> {
+  if (options.report === "none") return { rows: "none" };
+  const out = W.shape[0] ?? 0;
+  const rows = reportRows(out, options.report);
+  const rtn = yield* roundToNearestTask(fn, W, options);
+  return {
+    rows: rows.length === out ? "full" : "sampled",
+    relativeError: yield* relativeError(fn, gram, W, codes, rows),
+    rtnRelativeError: yield* relativeError(fn, gram, W, rtn, rows),
+  };
 }
 
 /** Starts measuring; the function returned gives milliseconds and peak bytes since. */

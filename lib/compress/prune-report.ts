@@ -66,15 +66,21 @@ export function* pruneErrors(
   gram: Tensor,
   weight: Tensor,
   pruned: Tensor,
-  baseline: Tensor | undefined,
+  baseline: () => Task<Pruned>,
   report: "full" | "sampled" | "none",
 ): Task<Pick<PruneReport, "rows" | "relativeError" | "magnitudeRelativeError">> {
-  if (report === "none" || baseline === undefined) return { rows: "none" };
+  if (report === "none") return { rows: "none" };
   const out = weight.shape[0] ?? 0;
   const rows = reportRows(out, report);
-  return {
-    rows: rows.length === out ? "full" : "sampled",
-    relativeError: relative(yield* weightError(fn, gram, weight, pruned, rows)),
-    magnitudeRelativeError: relative(yield* weightError(fn, gram, weight, baseline, rows)),
-  };
+  const plain = yield* baseline();
+  try {
+    return {
+      rows: rows.length === out ? "full" : "sampled",
+      relativeError: relative(yield* weightError(fn, gram, weight, pruned, rows)),
+      magnitudeRelativeError: relative(yield* weightError(fn, gram, weight, plain.weight, rows)),
+    };
+  } finally {
+    plain.weight.dispose();
+    plain.mask.dispose();
+  }
 }

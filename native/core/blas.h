@@ -8,6 +8,7 @@
 extern "C" {
 void spotrf_(const char* uplo, const int* n, float* a, const int* lda, int* info);
 void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);
+void dpotri_(const char* uplo, const int* n, double* a, const int* lda, int* info);
 void strtri_(const char* uplo, const char* diag, const int* n, float* a, const int* lda, int* info);
 void dtrtri_(const char* uplo, const char* diag, const int* n, double* a, const int* lda, int* info);
 }
@@ -101,6 +102,18 @@ inline void invert_lower(int64_t n, double* a, int64_t lda) {
   const int order = static_cast<int>(n), stride = static_cast<int>(lda);
   int info = 0;
   dtrtri_("U", "N", &order, a, &stride, &info);
+}
+
+// Inverse of A = L L^T from its factor L, both in the lower half. After potrf.
+inline void potri(int64_t n, double* a, int64_t lda) {
+  const int order = static_cast<int>(n), stride = static_cast<int>(lda);
+  int info = 0;
+  dpotri_("U", &order, a, &stride, &info);
+}
+
+// Lower half of A[n,n] += alpha x x^T.
+inline void syr(int64_t n, double alpha, const double* x, double* a, int64_t lda) {
+  cblas_dsyr(CblasRowMajor, CblasLower, static_cast<int>(n), alpha, x, 1, a, static_cast<int>(lda));
 }
 
 }  // namespace osc

@@ -7,6 +7,11 @@ import {
   gptqSync,
   magnitude,
   magnitudeSync,
+  obc,
+  obcSync,
+  obq,
+  obqSync,
+  obs,
   roundToNearest,
   roundToNearestSync,
   type SparsityOptions,
@@ -88,6 +93,13 @@ const passes: Pass[] = [
     runSync: (W, gram, o) => quantized(gptqSync(W, gram, grid(o))),
   },
   {
+    name: "obq",
+    prunes: false,
+    calibrated: true,
+    run: async (W, gram, o) => quantized(await obq(W, gram, grid(o))),
+    runSync: (W, gram, o) => quantized(obqSync(W, gram, grid(o))),
+  },
+  {
     name: "gptaq",
     prunes: false,
     calibrated: true,
@@ -107,6 +119,13 @@ const passes: Pass[] = [
     calibrated: true,
     run: async (W, gram, o) => pruned(await wanda(W, gram, o)),
     runSync: (W, gram, o) => pruned(wandaSync(W, gram, o)),
+  },
+  {
+    name: "obc",
+    prunes: true,
+    calibrated: true,
+    run: async (W, gram, o) => pruned(await obc(W, gram, o)),
+    runSync: (W, gram, o) => pruned(obcSync(W, gram, o)),
   },
   {
     name: "sparsegpt",
@@ -294,6 +313,43 @@ describe.each(passes.map((pass) => [pass.name, pass] as const))("%s", (_, pass) 
       expect(warned).toBe(40 % m !== 0);
     },
   );
+});
+
+test("refit <= SparseGPT <= its mask without an update; OBC <= SparseGPT, over layers", async () => {
+  const sums = { obc: 0, sparsegpt: 0 };
+  for (let seed = 0; seed < 5; ++seed) {
+    const { W: rows, H: gram } = ar1Layer(12, 32, 0.8, seed);
+    const [w, h] = [W(rows), H(gram)];
+    const options = { pattern: "2:4", report: "full" } as const;
+    const swept = await sparsegpt(w, h, options);
+    const exact = await obs(w, h, { mask: swept.mask });
+    expect(exact.report.zeros).toBe(192);
+    expect(exact.mask.dataSync()).toEqual(swept.mask.dataSync());
+    expect(exact.report.loss).toBeLessThanOrEqual(swept.report.loss!);
+    const untouched = rows.map((row, r) =>
+      row.map((value, j) => (swept.mask.dataSync()[r * 32 + j] ? value : 0)),
+    );
+    const mean = gram.reduce((sum, row, i) => sum + row[i]!, 0) / 32;
+    const damped = gram.map((row, i) => row.map((x, j) => x + (i === j ? 0.01 * mean : 0)));
+    expect(2 * swept.report.loss!).toBeLessThan(quadraticError(rows, untouched, damped));
+    sums.sparsegpt += swept.report.loss!;
+    sums.obc += (await obc(w, h, options)).report.loss!;
+  }
+  expect(sums.obc).toBeLessThan(sums.sparsegpt);
+});
+
+test("GPTQ and OBQ halve the error of rounding to nearest where inputs are correlated", async () => {
+  const sums = { gptq: 0, obq: 0, rtn: 0 };
+  for (let seed = 0; seed < 5; ++seed) {
+    const { W: rows, H: gram } = ar1Layer(12, 48, 0.8, seed);
+    const options = { bits: 4, groupSize: -1, sym: false, report: "full" } as const;
+    const [a, b] = [await gptq(W(rows), H(gram), options), await obq(W(rows), H(gram), options)];
+    sums.gptq += a.report.relativeError!;
+    sums.obq += b.report.relativeError!;
+    sums.rtn += a.report.rtnRelativeError!;
+  }
+  expect(sums.gptq).toBeLessThan(0.6 * sums.rtn);
+  expect(sums.obq).toBeLessThan(0.6 * sums.rtn);
 });
 
 test("SparseGPT is better than Wanda, Wanda than magnitude, over layers with correlated inputs", async () => {

@@ -184,7 +184,6 @@ function* prune(
   const { factor, attempts } = yield* factorLadder(fn, gram.matrix, options);
   const columns = W.shape[1] ?? 0;
   let pruned: SparsegptColumns | undefined;
-  let baseline: Tensor | undefined;
   try {
     checkLiveColumns(fn, factor.deadColumns, columns, options.name);
     const { target, mask: held, ...rest } = options;
@@ -195,11 +194,7 @@ function* prune(
         `${fn}: the loss is ${pruned.loss}: the weights or the matrix are too badly scaled for float32`,
       );
     }
-    if (options.report !== "none") {
-      const { weight, mask } = yield* byMagnitude(fn, W, options);
-      mask.dispose();
-      baseline = weight;
-    }
+    const baseline = () => byMagnitude(fn, W, options);
     const errors = yield* pruneErrors(fn, gram.matrix, W, pruned.weight, baseline, options.report);
     const tokens = gram.tokens ?? 0;
     return {
@@ -229,7 +224,6 @@ function* prune(
     throw error;
   } finally {
     factor.factor.dispose();
-    baseline?.dispose();
   }
 }
 

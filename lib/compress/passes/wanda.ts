@@ -79,14 +79,9 @@ function* task(
   const scale = Tensor.from(norms, [columns], { device: W.device });
   try {
     const pruned = yield* pruneRows(fn, W, scale, rowZeros(target, columns));
-    let baseline: Tensor | undefined;
     try {
       const { report = "sampled" } = options;
-      if (report !== "none") {
-        const rows = yield* rowMagnitude(fn, W, target);
-        rows.mask.dispose();
-        baseline = rows.weight;
-      }
+      const baseline = () => rowMagnitude(fn, W, target);
       const errors = yield* pruneErrors(fn, gram.matrix, W, pruned.weight, baseline, report);
       const dead = norms.filter((norm) => norm === 0).length;
       return {
@@ -110,8 +105,6 @@ function* task(
       pruned.weight.dispose();
       pruned.mask.dispose();
       throw error;
-    } finally {
-      baseline?.dispose();
     }
   } finally {
     scale.dispose();
