@@ -3,3 +3,13 @@ export type { AddOptions } from "./gram-state.js";
 export { InputGram, inputGram } from "./input-gram.js";
 export { ConvInputGram, convInputGram, type ConvInputGeometry } from "./conv-input-gram.js";
 export { CrossGram, crossGram } from "./cross-gram.js";
+export type { Estimate, StoppingRule } from "./estimate.js";
+export type { BatchLoss, OverBatches } from "./hessian-operator.js";
+export {
+  hutchinsonDiagonal,
+  hutchinsonTrace,
+  type DiagonalEstimate,
+  type HutchinsonOptions,
+  type ParameterTrace,
+  type TraceEstimate,
+} from "./hutchinson.js";

@@ -1,11 +1,8 @@
 import { ArgumentError, DTypeError, describe, expected } from "../errors.js";
+import type { Parameter } from "../nn/parameter.js";
 import { Tensor } from "../tensor/index.js";
 
-/** A tensor that is trained, by its path in the model: what `model.parameters()` yields. */
-export interface Parameter {
-  readonly name: string;
-  readonly tensor: Tensor;
-}
+export type { Parameter };
 
 /** Which parameters: by exact names, by a pattern, or by a function of the parameter. */
 export type Match = readonly string[] | RegExp | ((parameter: Parameter) => boolean);
