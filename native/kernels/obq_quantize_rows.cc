@@ -5,6 +5,7 @@
 #include "../kernels.h"
 #include "../simd/grid.h"
 #include "../simd/simd.h"
+#include "checks.h"
 #include "obs_rows.h"
 
 namespace osc {
