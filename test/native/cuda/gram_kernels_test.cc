@@ -1,7 +1,7 @@
 #include <limits>
 
 #include "kernel_case.h"
-#include "kernels/gram_accumulate.h"
+#include "kernels/checks.h"
 
 using namespace osc;
 using namespace osc::test;
