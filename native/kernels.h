@@ -365,6 +365,46 @@
 //   Sums in float64, in the order of j. Workspace: n + m integers, for each thread when outer > 1 and index is [outer, m].
 #define OSC_FIELDS_scatter_add(F) F(in, g) F(in, index) F(out, y)
 
+// argmax: the column of the largest element of each row, the first of equal ones; a NaN is the largest.
+//   x [rows, n], n > 0; index [rows] int32.
+#define OSC_FIELDS_argmax(F) F(in, x) F(out, index)
+
+// rotary: pairs (a, b) of each row turned by the angle of its place: a cos - b sin, b cos + a sin.
+//   x, y [outer, places, width] real; cosine, sine [places, pairs], 2 pairs <= width, all contiguous. interleaved = 1: pair i
+//   is elements 2i and 2i + 1, else i and i + pairs; elements after the pairs are copied. inverse = 1: turned back.
+#define OSC_FIELDS_rotary(F) F(in, x) F(in, cosine) F(in, sine) F(out, y) F(i64, interleaved) F(i64, inverse)
+
+// Convolution and pooling. All contiguous, one real dtype. Elements outside of x are 0.
+
+// conv2d: y_noij = sum over c, p, q of w_ocpq x_n,c,i*stride_h-pad_top+p*dilation_h,j*stride_w-pad_left+q*dilation_w.
+//   x [batch, groups * c, height, width], w [outputs, c, kernel_h, kernel_w] with outputs a multiple of groups, each group of
+//   outputs sees its own c channels, y [batch, outputs, out_h, out_w] of any size. A product of matrices for each image and
+//   group, sums in the dtype. Workspace: the patches of an image, c * kernel_h * kernel_w * out_h * out_w elements a thread.
+#define OSC_CONV_OPTIONS(F)                                                                                          \
+  F(i64, groups) F(i64, stride_h) F(i64, stride_w) F(i64, pad_top) F(i64, pad_left) F(i64, dilation_h) F(i64, dilation_w)
+#define OSC_FIELDS_conv2d(F) F(in, x) F(in, w) F(out, y) OSC_CONV_OPTIONS(F)
+
+// conv2d_input: dx, the transpose of conv2d by x, at g [the shape of y]. Same shapes, work and workspace.
+#define OSC_FIELDS_conv2d_input(F) F(in, g) F(in, w) F(out, dx) OSC_CONV_OPTIONS(F)
+
+// conv2d_weight: dw, the transpose of conv2d by w, at g [the shape of y]. The batch is summed in at most 8 parts, and those in
+//   float64. Workspace: patches as in conv2d and 7 dw.
+#define OSC_FIELDS_conv2d_weight(F) F(in, x) F(in, g) F(out, dw) OSC_CONV_OPTIONS(F)
+
+// avg_pool: the mean of each window of a plane. x [planes, height, width], y [planes, out_h, out_w]; the window of output
+//   (i, j) begins at (i * stride_h - pad_top, j * stride_w - pad_left) and is cut off at the edges. whole = 1: divided by
+//   kernel_h * kernel_w, else by the elements inside (none: 0). Sums in float64.
+#define OSC_POOL_OPTIONS(F) \
+  F(i64, kernel_h) F(i64, kernel_w) F(i64, stride_h) F(i64, stride_w) F(i64, pad_top) F(i64, pad_left)
+#define OSC_FIELDS_avg_pool(F) F(in, x) F(out, y) OSC_POOL_OPTIONS(F) F(i64, whole)
+
+// avg_pool_backward: dx, the transpose of avg_pool, at g [the shape of y].
+#define OSC_FIELDS_avg_pool_backward(F) F(in, g) F(out, dx) OSC_POOL_OPTIONS(F) F(i64, whole)
+
+// max_pool: where in its plane (row * width + column) each window has its largest element: the first of equal ones, or the
+//   first NaN. x as above, index [planes, out_h, out_w] int32; every window has an element inside.
+#define OSC_FIELDS_max_pool(F) F(in, x) F(out, index) OSC_POOL_OPTIONS(F)
+
 // Dense linear algebra. "Batch" is any number of leading dimensions, equal in all tensors of a call.
 
 // matmul: C = alpha A B + beta C, one product for each index of the batch.
