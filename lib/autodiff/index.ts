@@ -42,6 +42,22 @@ export {
   square,
 } from "./ops/elementary.js";
 export { scaledDotProductAttention, type AttentionOptions } from "./ops/attention.js";
+export {
+  conv2d,
+  convTranspose2d,
+  type ConvOptions,
+  type ConvTransposeOptions,
+} from "./ops/convolution.js";
+export { dropout } from "./ops/dropout.js";
+export {
+  avgPool2d,
+  globalAvgPool2d,
+  maxPool2d,
+  type AvgPoolOptions,
+  type PoolOptions,
+} from "./ops/pooling.js";
+export { rotary, rotaryAngles, type RotaryOptions } from "./ops/rotary.js";
+export { argmax } from "../ops/argmax.js";
 export { embedding, gather, scatterAdd, takeAlong } from "./ops/indexing.js";
 export { crossEntropy, type CrossEntropyOptions, type Reduction } from "./ops/losses.js";
 export {

@@ -11,6 +11,7 @@ import {
   type Plain,
 } from "../helpers/plain.js";
 import { elementwise } from "./rows/elementwise.js";
+import { images, others } from "./rows/images.js";
 import { products } from "./rows/products.js";
 import { reductions, views } from "./rows/reductions.js";
 import type { Row } from "./rows/row.js";
@@ -25,6 +26,8 @@ const rows: Row[] = [
   ...norms,
   ...indexing,
   ...attentions,
+  ...images,
+  ...others,
 ];
 
 const list = <T>(x: T | T[]): T[] => (Array.isArray(x) ? x : [x]);
