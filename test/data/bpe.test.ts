@@ -226,8 +226,8 @@ describe("against the Rust crate, on Moby-Dick", () => {
     const sync = tokenizer.encodeSync(text);
     expect(Buffer.compare(new Uint8Array(ids!.buffer), new Uint8Array(sync.buffer))).toBe(0);
     expect(tokenizer.decode(sync) === text).toBe(true);
-    // The slices are 8 ms; a stray collection of garbage or a busy machine comes on top.
-    expect(pause).toBeLessThan(60);
+    // Generous against a busy machine: without the pauses it would be seconds.
+    expect(pause).toBeLessThan(250);
   });
 
   test("an abort stops the work", async () => {

@@ -49,7 +49,7 @@ describe("ByteTokenizer", () => {
         ids = await bytes.encode(text);
       });
       expect(Buffer.compare(Uint8Array.from(ids!), Buffer.from(text))).toBe(0);
-      expect(pause).toBeLessThan(60);
+      expect(pause).toBeLessThan(250); // without pauses: seconds
     }
   });
 

@@ -217,7 +217,7 @@ describe("huggingFaceTokenizer", () => {
       ids = await peer.encode(long);
     });
     expect(ids).toHaveLength(tokenizer.encodeSync(long).length);
-    expect(pause).toBeLessThan(60);
+    expect(pause).toBeLessThan(250); // without pauses: seconds
     const controller = new AbortController();
     const run = peer.encode(long, { signal: controller.signal });
     controller.abort(new Error("enough"));
