@@ -1,4 +1,7 @@
-/** Dense linear algebra: matrices in, matrices out. Every function takes a batch, `[..., n, n]`, and has a blocking twin, `xSync`. */
+/**
+ * Linear algebra; every function has a blocking twin, `xSync`. Dense: matrices in, matrices out, a batch `[..., n, n]` at once.
+ * Matrix-free: Lanczos, conjugate gradients, power iteration and the trace of an operator that only multiplies vectors.
+ */
 export type { CholeskyOptions, InverseResult, SolveTriangularOptions } from "../ops/cholesky.js";
 export {
   cholesky,
@@ -10,3 +13,21 @@ export {
   solveTriangular,
   solveTriangularSync,
 } from "./cholesky.js";
+export type { IterationOptions, LinearOperator, LinearOperatorSync } from "./iteration.js";
+export {
+  type CgOptions,
+  type CgReason,
+  type CgResult,
+  type PreconditionedOptions,
+  cg,
+  cgSync,
+} from "./cg.js";
+export { type LanczosOptions, type LanczosResult, lanczos, lanczosSync } from "./lanczos.js";
+export {
+  type PowerIterationOptions,
+  type PowerIterationResult,
+  powerIteration,
+  powerIterationSync,
+} from "./power-iteration.js";
+export { type TraceOptions, type TraceResult, traceEstimate, traceEstimateSync } from "./trace.js";
+export { type TridiagonalEigen, tridiagonalEigen } from "./tridiagonal.js";

@@ -288,8 +288,9 @@ export class Tensor<D extends DType = DType> {
    */
   toDType<E extends DType>(dtype: E): Tensor<E> {
     const fn = "Tensor.toDType";
+    const x = this.native(fn);
     const y = Tensor.empty(this.shape, { dtype: checkDType(fn, dtype) as E, device: this.device });
-    enqueue(fn, "convert", this.device, { x: this.native(fn), y: y.native(fn) });
+    enqueue(fn, "convert", this.device, { x, y: y.native(fn) });
     return derived({ kind: "convert" }, this, y);
   }
 
