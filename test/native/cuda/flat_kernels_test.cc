@@ -85,8 +85,10 @@ KERNEL_TEST(adahessian_step) {
       CHECK(same_as_cpu(args, tolerances) == OSC_OK);
       args.segments = segments.view();
       CHECK(same_as_cpu(args, tolerances) == OSC_OK);
-      if (size == 20000) {  // one block that is longer than a tile
-        segments[0] = 12000, segments[1] = 12000;
+      // Blocks for a warp each, and one that is longer than a tile.
+      for (const int32_t block : {500, 12000}) {
+        if (size != 20000) continue;
+        segments[0] = 12000, segments[1] = block;
         CHECK(same_as_cpu(args, tolerances) == OSC_OK);
       }
       if (size == 0) continue;
