@@ -35,3 +35,4 @@ export * from "./formats/index.js";
 export * from "./optim/index.js";
 export * from "./compress/index.js";
 export * from "./data/index.js";
+export * from "./solvers/index.js";
