@@ -70,10 +70,10 @@ inline Status check(const GramMatrixArgs& args) {
 
 // An image and the patches of a convolution over it, for unfold_gram.
 struct PatchGeometry {
-  const float* x;
-  int64_t batch, channels, height, width;  // channels of one group
-  int64_t groups, out_height, out_width, columns;
-  int64_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
+  const float* x = nullptr;
+  int64_t batch = 0, channels = 0, height = 0, width = 0;  // channels of one group
+  int64_t groups = 0, out_height = 0, out_width = 0, columns = 0;
+  int64_t kernel_h = 0, kernel_w = 0, stride_h = 0, stride_w = 0, pad_top = 0, pad_left = 0, dilation_h = 0, dilation_w = 0;
 
   int64_t patches() const { return batch * out_height * out_width; }
 };

@@ -28,7 +28,9 @@ Owned<T> gram_of(int64_t n) {
 }
 
 struct Factor {
-  explicit Factor(int64_t n) : factor({n, n}), diagonal({n}), order({n}), dead({n}) {}
+  explicit Factor(int64_t n) : factor({n, n}), diagonal({n}), order({n}), dead({n}) {
+    factor.fill([](int64_t) { return std::numeric_limits<float>::quiet_NaN(); });  // the lower half is never read
+  }
   GptqFactorArgs args(const Tensor& gram, int64_t precision, int64_t act_order) const {
     GptqFactorArgs args;
     args.gram = gram, args.factor = factor.view(), args.diagonal = diagonal.view(), args.order = order.view(), args.dead = dead.view();
@@ -92,7 +94,11 @@ KERNEL_TEST(gptq_quantize_columns) {
   };
   for (const Setting& s : {Setting{1, 1, 4, -1, 1, 0, 0, 0, 128, 0}, Setting{5, 33, 2, 8, 0, 0, 0, 0, 16, 1},
                            Setting{37, 150, 3, 32, 1, 1, 0, 0, 32, 1}, Setting{33, 130, 4, 64, 0, 1, 1, 0, 128, 1},
-                           Setting{3, 70, 8, -1, 0, 1, 0, 1, 64, 0}}) {
+                           Setting{3, 70, 8, -1, 0, 1, 0, 1, 64, 0},
+                           Setting{4, 300, 3, 140, 0, 0, 0, 1, 32, 0},  // a group wider than a tile of the GPU, range search
+                           Setting{3, 600, 4, 64, 0, 0, 0, 0, 128, 1},  // updates from far columns
+                           Setting{2, 20, 3, 1, 0, 1, 1, 0, 7, 0}, Setting{0, 5, 4, -1, 1, 0, 0, 0, 128, 1},
+                           Setting{3, 0, 4, -1, 1, 0, 0, 0, 128, 1}}) {
     const Owned<float> weight = random_tensor<float>({s.rows, s.columns}, 5);
     const Owned<double> gram = gram_of<double>(s.columns);
     const Factor factor(s.columns);
