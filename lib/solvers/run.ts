@@ -27,9 +27,8 @@ export class Run<V extends Vector, Extra = object> extends Evaluator<V> {
       throw new ArgumentError(expected(fn, `a ${kinds[kind].name}`, "x0", x0));
     }
     if (x0.length === 0) throw new ArgumentError(expected(fn, "at least one parameter", "x0", x0));
-    const bounds = { min: 0, max: Infinity };
-    super(fn, copy(x0), checkNumber(fn, "maxEvaluations", maxEvaluations, bounds), signal);
-    this.#maxIterations = checkNumber(fn, "maxIterations", maxIterations, bounds);
+    super(fn, copy(x0), checkBudget(fn, "maxEvaluations", maxEvaluations), signal);
+    this.#maxIterations = checkBudget(fn, "maxIterations", maxIterations);
     this.#options = options;
   }
 
@@ -87,6 +86,12 @@ export class Run<V extends Vector, Extra = object> extends Evaluator<V> {
   protected override where(): string {
     return this.#trace.length === 0 ? super.where() : `in iteration ${this.#trace.length}`;
   }
+}
+
+/** A count that may be without bound. */
+function checkBudget(fn: string, name: string, value: number): number {
+  if (value === Infinity || (Number.isInteger(value) && value >= 0)) return value;
+  throw new ArgumentError(expected(fn, "a whole number >= 0, or Infinity,", name, value));
 }
 
 /** @internal A number within bounds; both ends are allowed unless `open`. */
