@@ -419,8 +419,8 @@
 // In the kernels below matrices are float32 or float64, all of one dtype, contiguous, [..., n, n] unless another shape is
 // given. One matrix is spread over threads, the matrices of a batch run side by side. Where "symmetric" is said, NON_FINITE
 // (index: flat position) and ARGUMENT (index: flat position; some |a_ij - a_ji| > 256 eps max |a|) are checked first. A
-// residual is a Frobenius norm computed from the matrices themselves, exact up to n = 32 and beyond that from 32 fixed random
-// probes (standard error at most 13 %); of a batch, the worst one.
+// residual is made of Frobenius norms, computed from the matrices themselves, exact up to n = 32 and beyond that from 32 fixed
+// random probes (standard error at most 13 %); of a batch, the worst one.
 
 // cholesky: a + shift I = factor factor^T, factor lower triangular with a positive diagonal, its upper half zero.
 //   a symmetric, its lower half is used. NOT_POSITIVE_DEFINITE: index = item n + order - 1 of the first leading minor that is
@@ -428,7 +428,7 @@
 #define OSC_FIELDS_cholesky(F) F(in, a) F(out, factor) F(f64, shift)
 
 // cholesky_inverse: inverse = (factor factor^T)^-1, both halves.
-//   factor: its lower half is read. residual = |factor factor^T inverse - I|. SINGULAR (index: row, counted over the batch):
+//   factor: its lower half is read. residual = |factor factor^T inverse - I| / sqrt(n). SINGULAR (index: row, counted over the batch):
 //   zero or NaN on the diagonal. Work: 2 n^3/3 flops. Workspace: 2 n^2 numbers a matrix in flight.
 #define OSC_FIELDS_cholesky_inverse(F) F(in, factor) F(out, inverse) F(ret_f64, residual)
 
@@ -436,6 +436,28 @@
 //   triangle: its lower half is read, or its upper one when `upper`. b, x [..., n, k]. SINGULAR as above; NaN and Inf in b go
 //   through. Work: n^2 k flops. Workspace: for k > 32 128 n numbers and 128 k for each tile of 256 columns in flight.
 #define OSC_FIELDS_solve_triangular(F) F(in, triangle) F(in, b) F(out, x) F(i64, upper) F(i64, transposed)
+
+// eigh: a = vectors diag(values) vectors^T, values ascending.
+//   a symmetric. values [..., n], vectors: one a column. residual = |a V - V diag(values)| / |a|. NOT_CONVERGED: index = matrix.
+//   An abort is seen between the reduction to tridiagonal form, the eigenvectors of that and their way back; each may take long.
+//   Work: 9 n^3 flops or less. Workspace: 4 n (n + 16) numbers a matrix in flight.
+#define OSC_FIELDS_eigh(F) F(in, a) F(out, values) F(out, vectors) F(ret_f64, residual)
+
+// matrix_inverse_root: root = (a + ridge lambda_max I)^(-1/p), p = 1..8, lambda_max the largest eigenvalue of a.
+//   a symmetric. method 0 tridiagonal: reduction to tridiagonal form, rational function of that. 1 eigh: eigenvectors, which are
+//   written to vectors unless that is empty ([0]). 2 newton: coupled Newton iteration. 3 polynomial: minimax quadratics fitted to
+//   the spectrum. 4 warm: to first order from `basis`, eigenvectors (columns) of a matrix close to a.
+//   precision 64: computed in float64 whatever the dtype; 0: in the dtype. retry: a float32 matrix that failed is computed again
+//   in float64. max_iterations: of methods 2 and 3, whose lambda_max is an estimate (Lanczos), within a few percent.
+//   report [batch, 5] float64, for each matrix: OscCode; iterations, or the index of NON_FINITE and ARGUMENT; residual =
+//   |root^p (a + shift I) - I| / sqrt(n); lambda_max; bits of the precision that gave the root. A matrix that fails
+//   (NOT_POSITIVE_DEFINITE, NON_FINITE, ARGUMENT: not symmetric) has a root of NaN and does not disturb the others; NOT_CONVERGED: the
+//   residual is above tolerance, the root is as far as it came.
+//   Work: 10/3 n^3 flops (tridiagonal), 11 n^3 (eigh), 5 n^3 (warm), n^3 for each of 20 to 60 products (polynomial, newton).
+//   Workspace: at most 7 n (n + 16) numbers a matrix in flight.
+#define OSC_FIELDS_matrix_inverse_root(F)                                                                        \
+  F(in, a) F(opt, basis) F(out, root) F(out, vectors) F(out, report) F(i64, p) F(f64, ridge) F(i64, method)      \
+  F(i64, precision) F(i64, retry) F(i64, max_iterations) F(f64, tolerance)
 
 namespace osc {
 

@@ -3,6 +3,9 @@
  * Matrix-free: Lanczos, conjugate gradients, power iteration and the trace of an operator that only multiplies vectors.
  */
 export type { CholeskyOptions, InverseResult, SolveTriangularOptions } from "../ops/cholesky.js";
+export type { EighResult } from "../ops/eigh.js";
+export type { InverseRootMethod } from "../ops/matrix-inverse-root.js";
+export type { MatrixFailure, MatrixReport } from "../ops/matrix-report.js";
 export {
   cholesky,
   choleskyInverse,
@@ -31,3 +34,10 @@ export {
 } from "./power-iteration.js";
 export { type TraceOptions, type TraceResult, traceEstimate, traceEstimateSync } from "./trace.js";
 export { type TridiagonalEigen, tridiagonalEigen } from "./tridiagonal.js";
+export { eigh, eighSync } from "./eigh.js";
+export {
+  matrixInverseRoot,
+  matrixInverseRootSync,
+  type InverseRootOptions,
+  type InverseRootResult,
+} from "./matrix-inverse-root.js";

@@ -13,7 +13,7 @@ export interface CholeskyOptions {
 export interface InverseResult<D extends DType> {
   /** `[..., n, n]`, both halves. */
   readonly inverse: Tensor<D>;
-  /** The Frobenius norm `|A X - I|` of the worst matrix, from A and X; beyond n = 32 estimated with 32 random probes. */
+  /** `|A X - I| / sqrt(n)` (Frobenius) of the worst matrix, from L and X; beyond n = 32 estimated with 32 random probes. */
   readonly residual: number;
 }
 

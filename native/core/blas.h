@@ -11,6 +11,14 @@ void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* inf
 void dpotri_(const char* uplo, const int* n, double* a, const int* lda, int* info);
 void strtri_(const char* uplo, const char* diag, const int* n, float* a, const int* lda, int* info);
 void dtrtri_(const char* uplo, const char* diag, const int* n, double* a, const int* lda, int* info);
+void ssytrd_(const char* uplo, const int* n, float* a, const int* lda, float* d, float* e, float* tau, float* work,
+             const int* lwork, int* info);
+void dsytrd_(const char* uplo, const int* n, double* a, const int* lda, double* d, double* e, double* tau, double* work,
+             const int* lwork, int* info);
+void sstedc_(const char* compz, const int* n, float* d, float* e, float* z, const int* ldz, float* work, const int* lwork,
+             int* iwork, const int* liwork, int* info);
+void dstedc_(const char* compz, const int* n, double* d, double* e, double* z, const int* ldz, double* work,
+             const int* lwork, int* iwork, const int* liwork, int* info);
 }
 
 namespace osc {
@@ -114,6 +122,36 @@ inline void potri(int64_t n, double* a, int64_t lda) {
 // Lower half of A[n,n] += alpha x x^T.
 inline void syr(int64_t n, double alpha, const double* x, double* a, int64_t lda) {
   cblas_dsyr(CblasRowMajor, CblasLower, static_cast<int>(n), alpha, x, 1, a, static_cast<int>(lda));
+}
+
+// Householder reduction of a symmetric matrix to a tridiagonal one with diagonal d[n] and beside it e[n - 1]; a is replaced:
+// see dense/tridiagonal.h. work: 64 n numbers.
+inline void sytrd(int64_t n, float* a, int64_t lda, float* d, float* e, float* tau, float* work) {
+  const int order = static_cast<int>(n), stride = static_cast<int>(lda), count = 64 * order;
+  int info = 0;
+  ssytrd_("L", &order, a, &stride, d, e, tau, work, &count, &info);
+}
+inline void sytrd(int64_t n, double* a, int64_t lda, double* d, double* e, double* tau, double* work) {
+  const int order = static_cast<int>(n), stride = static_cast<int>(lda), count = 64 * order;
+  int info = 0;
+  dsytrd_("L", &order, a, &stride, d, e, tau, work, &count, &info);
+}
+
+// Eigenvalues (ascending, into d) and eigenvectors (the rows of z) of a tridiagonal matrix, by divide and conquer; e is
+// destroyed. Returns 0, or a positive number when an eigenvalue was not found. work: 1 + 4 n + n^2 numbers, iwork: 3 + 5 n.
+inline int stedc(int64_t n, float* d, float* e, float* z, int64_t ldz, float* work, int* iwork) {
+  const int order = static_cast<int>(n), stride = static_cast<int>(ldz);
+  const int count = 1 + 4 * order + order * order, integers = 3 + 5 * order;
+  int info = 0;
+  sstedc_("I", &order, d, e, z, &stride, work, &count, iwork, &integers, &info);
+  return info;
+}
+inline int stedc(int64_t n, double* d, double* e, double* z, int64_t ldz, double* work, int* iwork) {
+  const int order = static_cast<int>(n), stride = static_cast<int>(ldz);
+  const int count = 1 + 4 * order + order * order, integers = 3 + 5 * order;
+  int info = 0;
+  dstedc_("I", &order, d, e, z, &stride, work, &count, iwork, &integers, &info);
+  return info;
 }
 
 }  // namespace osc

@@ -25,7 +25,7 @@ double residual_of(const Real* l, int64_t n, const Real* inverse, const Context&
         trmm(CblasTrans, n, columns, l, n, y.get() + from, k);
         trmm(CblasNoTrans, n, columns, l, n, y.get() + from, k);
       });
-  return done ? probes.norm(y.get(), true) : NAN;
+  return done ? probes.norm(y.get(), true) / std::sqrt(static_cast<double>(std::max<int64_t>(n, 1))) : NAN;
 }
 
 template <class Real>

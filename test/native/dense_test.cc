@@ -54,7 +54,39 @@ void check_cholesky(int64_t batch, int64_t n) {
   }
 }
 
+template <class Real>
+void check_spectral(int64_t n) {
+  const auto a = positive_definite<Real>(2, n);
+  Owned<Real> values({2, n}), vectors({2, n, n}), root({2, n, n});
+  Owned<double> report({2, 5});
+  EighArgs args;
+  args.a = a.view(), args.values = values.view(), args.vectors = vectors.view();
+  REQUIRE(run("eigh", args).code == OSC_OK);
+  const double eps = sizeof(Real) == 4 ? 0x1p-23 : 0x1p-52;
+  CHECK(args.residual <= static_cast<double>(n + 8) * eps);
+  for (int64_t method = 0; method < 5; ++method) {
+    for (const int64_t precision : {0, 64}) {
+      MatrixInverseRootArgs roots;
+      roots.a = a.view(), roots.root = root.view(), roots.report = report.view();
+      roots.basis = roots.vectors = vectors.view();
+      roots.p = 3, roots.method = method, roots.precision = precision, roots.max_iterations = 50, roots.tolerance = 0.1;
+      REQUIRE(run("matrix_inverse_root", roots).code == OSC_OK);
+      for (int64_t item = 0; item < 2; ++item) {
+        CHECK(report[item * 5] == OSC_OK);
+        CHECK(report[item * 5 + 2] <= 40 * static_cast<double>(n + 8) * 0x1p-23);
+      }
+    }
+  }
+}
+
 }  // namespace
+
+TEST_CASE("eigh and every way to a root stay inside their memory") {
+  for (const int64_t n : {1, 2, 31, 33, 64, 65, 129, 257}) {
+    check_spectral<float>(n);
+    check_spectral<double>(n);
+  }
+}
 
 TEST_CASE("cholesky, its inverse and triangular solves stay inside their memory") {
   for (const int64_t n : kSizes) {
