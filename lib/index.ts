@@ -30,6 +30,7 @@ export {
 } from "./tensor/index.js";
 export * from "./linalg/index.js";
 export * from "./autodiff/index.js";
+export * from "./nn/index.js";
 export * from "./curvature/index.js";
 export * from "./formats/index.js";
 export * from "./optim/index.js";

@@ -71,4 +71,4 @@ export {
 export { logSoftmax, softmax, type SoftmaxOptions } from "./ops/softmax.js";
 export { linear, matmul } from "./ops/products.js";
 export { logSumExp, max, mean, min, sum, variance, type ReduceOptions } from "./ops/reductions.js";
-export { concat, pad, reshape } from "./ops/views.js";
+export { alias, concat, pad, reshape } from "./ops/views.js";
