@@ -19,10 +19,13 @@ const limits = {
   gram: 1e-5,
   /** Relative difference of two scales of a row, both rounded to float16 (exactly equal but for ties). */
   scales: 1e-3,
+  /** Difference of a step's results over their size and that of the move: some ten roundings of float32, in another order. */
+  step: 1e-5,
 };
 
 export interface Agreement {
-  readonly agrees: boolean;
+  /** Null: the peer computes something else, for its speed. */
+  readonly agrees: boolean | null;
   /** The figures, for people. */
   readonly text: string;
 }
@@ -39,6 +42,14 @@ export async function compare(
       return {
         agrees: found["difference"]! <= limits.gram,
         text: `largest difference ${found["difference"]!.toExponential(1)} of the largest entry`,
+      };
+    case "adahessian_step":
+    case "sophia_step":
+      if (found["anotherStep"] === 1)
+        return { agrees: null, text: "another step: what is compared is bytes a second" };
+      return {
+        agrees: found["difference"]! <= limits.step,
+        text: `largest difference ${found["difference"]!.toExponential(1)} of the terms`,
       };
     case "rtn":
       return {

@@ -15,6 +15,9 @@ const bars: Readonly<
   gptq_desc_act: gptqBars,
   input_gram: { "768x768": { r: 1.7, b: 1.7 }, "4096x4096": { r: 1.7, b: 1.7 } },
   rtn: { "4096x4096": { r: 20 } },
+  // Fused AdamW moves 28 bytes an element, AdaHessian 32: 0.8 of its bytes a second is 0.7 of its speed.
+  adahessian_step: { "2500x4000": { r: 3, f: 0.7 } },
+  sophia_step: { "2500x4000": { r: 2.5 } },
 };
 
 /** Threads at which the ratios are promised. */

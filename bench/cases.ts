@@ -3,8 +3,9 @@ import type { QuantizeResult } from "../lib/compress/index.js";
 import { inputGram } from "../lib/curvature/index.js";
 import { Tensor } from "../lib/tensor/index.js";
 import { type Exchange, makeActivations, makeWeights } from "./inputs.js";
+import { stepCase, stepNames } from "./step-cases.js";
 
-export const timedNames = ["input_gram", "gptq", "gptq_desc_act", "rtn"] as const;
+export const timedNames = ["input_gram", "gptq", "gptq_desc_act", "rtn", ...stepNames] as const;
 export type TimedName = (typeof timedNames)[number];
 
 /** Calibration tokens of every Gram matrix, timed or not. */
@@ -51,6 +52,9 @@ export function shapesOf(name: TimedName): readonly Shape[] {
       return [square(768), { out: 3072, in: 768 }, square(4096), { out: 11008, in: 4096 }];
     case "rtn":
       return [square(768), square(4096)];
+    case "adahessian_step":
+    case "sophia_step":
+      return [{ out: 2500, in: 4000 }]; // 10 M parameters
   }
 }
 
@@ -191,6 +195,9 @@ export function makeCase(name: TimedName, size: Shape, exchange: Exchange): Prom
       return gptqCase(exchange, size, name === "gptq_desc_act");
     case "rtn":
       return rtnCase(exchange, size);
+    case "adahessian_step":
+    case "sophia_step":
+      return Promise.resolve(stepCase(name, size, shapeText(size), exchange));
   }
 }
 

@@ -3,6 +3,7 @@ import type { Case } from "./cases.js";
 import { tokens } from "./cases.js";
 import type { Peers } from "./peer.js";
 import { waitForQuiet } from "./quiet.js";
+import { stepBytes } from "./step-cases.js";
 
 /** What the machine reaches at a number of threads: flops a second, bytes a second (read and written both counted). */
 export interface Peak {
@@ -54,6 +55,7 @@ const float64Columns = 4096;
  * - gptq: one Cholesky, in^3/3 flops at the GEMM peak of its precision, and out in^2 flops of column updates at the sgemm peak
  * - input_gram: half of X^T X, in^2 tokens flops, at the sgemm peak
  * - rtn: float32 weights read and byte codes written once, at the speed of a copy
+ * - steps: every vector read and written once, at the speed of a copy
  */
 export function floorMs(benchCase: Case, peak: Peak | undefined): number | null {
   if (peak === undefined) return null;
@@ -66,6 +68,11 @@ export function floorMs(benchCase: Case, peak: Peak | undefined): number | null 
     }
     case "input_gram":
       return ((columns ** 2 * tokens) / peak.sgemm) * 1e3;
+    case "adahessian_step":
+    case "sophia_step":
+      return peak.copy === 0
+        ? null
+        : ((stepBytes[benchCase.name] * out * columns) / peak.copy) * 1e3;
     case "rtn":
       return peak.copy === 0 ? null : ((5 * out * columns) / peak.copy) * 1e3;
   }

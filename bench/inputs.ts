@@ -32,7 +32,7 @@ function normal(stream: number, index: number): number {
 }
 
 /** Streams: one a kind of number, so that no two inputs share a number. */
-const streams = { activations: 1, scales: 2, weights: 3 };
+const streams = { activations: 1, scales: 2, weights: 3, numbers: 16 };
 
 /** Correlated activations, float32 `[tokens, columns]`. */
 export function makeActivations(tokens: number, columns: number): Float32Array {
@@ -56,6 +56,13 @@ export function makeWeights(out: number, columns: number): Float32Array {
   const w = new Float32Array(out * columns);
   for (let i = 0; i < w.length; ++i) w[i] = 0.02 * normal(streams.weights, i);
   return w;
+}
+
+/** Numbers of deviation `scale`; stream 0, 1, ... of them share none with each other or with the inputs above. */
+export function makeNumbers(stream: number, count: number, scale: number): Float32Array {
+  const x = new Float32Array(count);
+  for (let i = 0; i < count; ++i) x[i] = scale * normal(streams.numbers + stream, i);
+  return x;
 }
 
 /** A temporary folder of raw little-endian arrays, the way osculate and the peers exchange data. */

@@ -17,7 +17,7 @@ import { best, digits } from "./statistics.js";
 
 const usage = `npm run bench [-- NAME...] [--threads 1,2] [--json FILE] [--shape OUTxIN,...] [--rounds N] [--wait-quiet SECONDS]
 
-NAME  ${timedNames.join(", ")}: beside PyTorch (default: all four)
+NAME  ${timedNames.join(", ")}: beside PyTorch (default: all of them)
       busy: gptq beside another busy process    memory: peak memory of a layer
       latency: event loop delay and time to abort
 Peers run in $OSCULATE_BENCH_PYTHON, else python3, with torch. See bench/README.md.`;

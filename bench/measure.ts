@@ -14,7 +14,7 @@ export interface Row {
   readonly threads: number;
   /** Best of osculate's runs. */
   readonly ms: number;
-  /** "r", "b", or null without PyTorch. */
+  /** "r", "b", "f", or null without PyTorch. */
   readonly peer: string | null;
   /** Best of the peer's runs, over both allocator settings. */
   readonly peerMs: number | null;
@@ -23,7 +23,7 @@ export interface Row {
   readonly floorMs: number | null;
   /** ms / floorMs. */
   readonly floorRatio: number | null;
-  /** Whether both computed the same (agreement.ts); null without a peer. */
+  /** Whether both computed the same (agreement.ts); null without a peer, or with one that computes something else. */
   readonly agrees: boolean | null;
 }
 

@@ -20,6 +20,7 @@ from gptq_reference import Reference  # noqa: E402
 from gram import Gram, GramInPlace  # noqa: E402
 from peaks import peaks  # noqa: E402
 from rtn import Rtn, RtnInPlace  # noqa: E402
+from steps import STEPS, compare_step  # noqa: E402
 
 GPTQ = {"r": Reference, "b": InPlace}
 RTN = {"r": Rtn, "b": RtnInPlace}
@@ -43,6 +44,9 @@ class Server:
         if job["kind"] == "gram":
             x = load(job["x"], (job["tokens"], job["in"]))
             self.peers = {name: GRAM[name](x) for name in job["peers"]}
+            return {}
+        if job["kind"] in STEPS:
+            self.peers = {name: STEPS[job["kind"]][name](job) for name in job["peers"]}
             return {}
         shape = (job["out"], job["in"])
         self.weight = load(job["w"], shape)
@@ -71,6 +75,8 @@ class Server:
         """Of the last run of a peer and osculate's result in the files named."""
         peer = self.peers[request["peer"]]
         kind = self.job["kind"]
+        if kind in STEPS:
+            return compare_step(peer, request["files"])
         if kind == "gram":
             return compare_gram(peer, request["files"])
         if kind == "rtn":
