@@ -257,6 +257,26 @@
   F(i64, block_size) F(i64, bits) F(i64, sym) F(i64, group_size) F(i64, mse) F(i64, float16_scales) F(ret_f64, loss) \
   F(ret_f64, pruning_loss) F(ret_i64, zeros_count)
 
+// fwht: each row times an orthogonal matrix of Hadamard blocks: y = x R, R = diag(signs) (H_p (x) B) / sqrt(block) on every run of
+//   block = p m columns, H_p Sylvester's matrix of order p = 2^k in natural order; inverse: y = x R^T.
+//   x [rows, n] float32 or float64, rows contiguous; y the same shape and dtype, contiguous, may be x. signs [n] float32, or
+//   absent: 1. base [m, m] float32 of +-1 with B B^T = m I, or absent: m = 1. block divides n. In the dtype of x.
+//   Work: n (log2 p + m) additions a row. Workspace: m numbers a tile.
+#define OSC_FIELDS_fwht(F) F(in, x) F(out, y) F(opt, signs) F(opt, base) F(i64, block) F(i64, inverse)
+
+// column_statistics: for each column of x adds the sums of x^2 and |x| over the rows, and raises the largest |x|.
+//   x [tokens, in] float32, rows contiguous; squares, magnitudes [in] float64, largest [in] float32. Each sum is taken in the
+//   order of the tokens, however they are cut into calls. NON_FINITE (index: flat position in x) leaves all three unchanged.
+//   Memory-bound. No workspace.
+#define OSC_FIELDS_column_statistics(F) F(in, x) F(inout, squares) F(inout, magnitudes) F(inout, largest)
+
+// clip_groups: limits the weights of each row and group to the range [-b, b] whose rounding to nearest changes the output least by
+//   d H_gg d^T, d = weight - its rounded clipped weight, among b = 1, 0.95, ... 0.55 of the group's largest |w|; of equal ones the
+//   widest. weight [out, in] float32, rows contiguous, gram [in, in] float32 or float64, clipped [out, in] contiguous; the grids
+//   are those of round_to_nearest. Products in gram's dtype. Work: 20 * out * in * group flops.
+#define OSC_FIELDS_clip_groups(F) \
+  F(in, weight) F(in, gram) F(out, clipped) F(i64, bits) F(i64, sym) F(i64, group_size) F(i64, float16_scales)
+
 // Optimal Brain Surgeon: rows that share one matrix, each settled weight answered exactly by all others. Reference methods, in
 // float64, O(in^3) a row. gram [in, in] float32 or float64, symmetric, both halves filled; damping: absolute, added to the diagonal;
 // dead inputs (zero diagonal) make unit rows and columns, their weights are 0. weight [out, in] float32, rows contiguous; all other

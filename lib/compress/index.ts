@@ -1,6 +1,17 @@
 /** Quantizers and pruners of one layer, and the quantization of whole ONNX models. */
 export { gptq, gptqSync } from "./gptq.js";
+export { awq, type AwqOptions, type AwqResult, awqSync } from "./passes/awq.js";
+export type { ScaledWeights } from "./column-scale.js";
 export { gptaq, type GptaqOptions, gptaqSync } from "./passes/gptaq.js";
+export {
+  hadamard,
+  type HadamardOptions,
+  HadamardRotation,
+  hadamardRotation,
+  hadamardSync,
+  type RotatedLayer,
+  type RotationOptions,
+} from "./passes/hadamard.js";
 export {
   type GlobalMagnitudeOptions,
   magnitude,
@@ -27,6 +38,7 @@ export {
   type SparseGptResult,
   sparsegptSync,
 } from "./passes/sparsegpt.js";
+export { smoothQuant, type SmoothQuantOptions, smoothQuantSync } from "./passes/smoothquant.js";
 export { wanda, type WandaOptions, wandaSync } from "./passes/wanda.js";
 export type { PruneOptions, PruneReport, PruneResult } from "./prune-report.js";
 export type { SparsityOptions } from "./sparsity.js";

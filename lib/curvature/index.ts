@@ -2,6 +2,7 @@
 export type { AddOptions } from "./gram-state.js";
 export { InputGram, inputGram } from "./input-gram.js";
 export { ConvInputGram, convInputGram, type ConvInputGeometry } from "./conv-input-gram.js";
+export { ColumnStatistics, columnStatistics, type ColumnMoments } from "./column-statistics.js";
 export { CrossGram, crossGram } from "./cross-gram.js";
 export type { Estimate, StoppingRule } from "./estimate.js";
 export type { BatchLoss, OverBatches } from "./hessian-operator.js";

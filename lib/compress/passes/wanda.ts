@@ -1,13 +1,15 @@
-import type { Task } from "../../binding/index.js";
-import type { InputGram } from "../../curvature/index.js";
+import { run, runSync, type Task } from "../../binding/index.js";
+import { ColumnStatistics, type InputGram } from "../../curvature/index.js";
 import { NumericalError } from "../../errors.js";
 import { diagonal } from "../../ops/diagonal.js";
 import { pruneRows } from "../../ops/prune.js";
 import { Tensor } from "../../tensor/index.js";
+import { checkStatistics } from "../column-scale.js";
 import {
   type LayerGram,
   checkLiveColumns,
   checkTokens,
+  checkWeight,
   withGram,
   withGramSync,
 } from "../layer-input.js";
@@ -30,8 +32,8 @@ export type WandaOptions = PruneOptions & SparsityOptions;
  * Weights that stay are not changed.
  *
  * @param W `[out, in]` float32, finite, any strides. Not changed.
- * @param gram what the layer's inputs look like: an `InputGram`, or a matrix `[in, in]`; only its diagonal decides (the whole
- *   of it is used for the errors of the report).
+ * @param inputs what the layer's inputs look like: `ColumnStatistics`, an `InputGram`, or a matrix `[in, in]`. Only the diagonal
+ *   decides; the whole matrix gives the report its errors, which `ColumnStatistics` cannot.
  * @param options `sparsity` (floor(in * sparsity) weights of each row) or `pattern`, and see `PruneOptions`.
  * @returns pruned weight, mask and report; the caller disposes weight and mask.
  * @throws ShapeError, DTypeError, ArgumentError, DisposedError before any work; NumericalError `NON_FINITE`, `NO_TOKENS`.
@@ -39,50 +41,69 @@ export type WandaOptions = PruneOptions & SparsityOptions;
  * Source: Sun, Liu, Bair, Kolter, "A Simple and Effective Pruning Approach for Large Language Models", 2023.
  *
  * @example
- * const { weight, mask, report } = await wanda(W, gram, { pattern: "2:4" });
+ * const { weight, mask, report } = await wanda(W, statistics, { pattern: "2:4" });
  */
 export async function wanda(
   W: Tensor,
-  gram: InputGram | Tensor,
+  inputs: InputGram | ColumnStatistics | Tensor,
   options: WandaOptions,
 ): Promise<PruneResult> {
   const fn = "wanda";
-  const target = resolveSparsity(fn, options);
-  const measured = startMeasuring();
-  return withGram(fn, W, gram, options, (taken) => task(fn, W, taken, target, options, measured));
+  const pass = start(fn, W, options);
+  if (!(inputs instanceof ColumnStatistics)) return withGram(fn, W, inputs, options, pass);
+  await run(checkWeight(fn, W, options.name), { signal: options.signal });
+  checkStatistics(fn, inputs, W.shape[1] ?? 0);
+  const { meanSquare } = await inputs.moments();
+  return run(pass({ tokens: inputs.count, squares: meanSquare }), { signal: options.signal });
 }
 
 /** Like `wanda`, blocking. */
 export function wandaSync(
   W: Tensor,
-  gram: InputGram | Tensor,
+  inputs: InputGram | ColumnStatistics | Tensor,
   options: Omit<WandaOptions, "signal">,
 ): PruneResult {
   const fn = "wandaSync";
+  const pass = start(fn, W, options);
+  if (!(inputs instanceof ColumnStatistics)) return withGramSync(fn, W, inputs, options, pass);
+  runSync(checkWeight(fn, W, options.name));
+  checkStatistics(fn, inputs, W.shape[1] ?? 0);
+  return runSync(pass({ tokens: inputs.count, squares: inputs.momentsSync().meanSquare }));
+}
+
+/** The whole Gram matrix, or its diagonal alone, up to a factor. */
+type Inputs = LayerGram | { readonly tokens: number; readonly squares: Float64Array };
+
+function start(
+  fn: string,
+  W: Tensor,
+  options: WandaOptions,
+): (inputs: Inputs) => Task<PruneResult> {
   const target = resolveSparsity(fn, options);
   const measured = startMeasuring();
-  const pass = (taken: LayerGram) => task(fn, W, taken, target, options, measured);
-  return withGramSync(fn, W, gram, options, pass);
+  return (inputs) => task(fn, W, inputs, target, options, measured);
 }
 
 function* task(
   fn: string,
   W: Tensor,
-  gram: LayerGram,
+  inputs: Inputs,
   target: Sparsity,
   options: WandaOptions,
   measured: ReturnType<typeof startMeasuring>,
 ): Task<PruneResult> {
-  checkTokens(fn, gram, options.name);
+  const matrix = "matrix" in inputs ? inputs.matrix : undefined;
+  if ("matrix" in inputs) checkTokens(fn, inputs, options.name);
   const [out = 0, columns = 0] = W.shape;
-  const norms = yield* inputNorms(fn, gram.matrix, options.name);
+  const squares = "matrix" in inputs ? yield* diagonal(fn, inputs.matrix) : inputs.squares;
+  const norms = inputNorms(fn, squares, options.name);
   const scale = Tensor.from(norms, [columns], { device: W.device });
   try {
     const pruned = yield* pruneRows(fn, W, scale, rowZeros(target, columns));
     try {
-      const { report = "sampled" } = options;
+      const report = matrix ? (options.report ?? "sampled") : "none";
       const baseline = () => rowMagnitude(fn, W, target);
-      const errors = yield* pruneErrors(fn, gram.matrix, W, pruned.weight, baseline, report);
+      const errors = yield* pruneErrors(fn, matrix, W, pruned.weight, baseline, report);
       const dead = norms.filter((norm) => norm === 0).length;
       return {
         weight: pruned.weight,
@@ -91,7 +112,7 @@ function* task(
           method: "wanda",
           ...countZeros(target, W.size, out * zerosOfRow(target, columns)),
           ...errors,
-          tokens: gram.tokens ?? 0,
+          tokens: inputs.tokens ?? 0,
           warnings: [
             ...sparsityWarnings(target, columns),
             ...(dead > 0
@@ -112,8 +133,7 @@ function* task(
 }
 
 /** sqrt(H_jj): the length of each input, up to a factor that is the same for all. */
-function* inputNorms(fn: string, matrix: Tensor, name: string | undefined): Task<Float32Array> {
-  const squares = yield* diagonal(fn, matrix);
+function inputNorms(fn: string, squares: Float64Array, name: string | undefined): Float32Array {
   const layer = name === undefined ? "the gram" : `the gram of layer ${name}`;
   const bad = squares.findIndex((value) => !(value >= 0 && value < Infinity));
   if (bad >= 0) {
