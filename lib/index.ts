@@ -31,6 +31,7 @@ export {
 export * from "./linalg/index.js";
 export * from "./autodiff/index.js";
 export * from "./nn/index.js";
+export * from "./models/index.js";
 export * from "./curvature/index.js";
 export * from "./formats/index.js";
 export * from "./optim/index.js";

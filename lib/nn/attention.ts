@@ -2,12 +2,15 @@ import { reshape, rotary, scaledDotProductAttention } from "../autodiff/index.js
 import { ArgumentError, ShapeError, expected } from "../errors.js";
 import { checkInteger } from "../ops/check.js";
 import { scope, type Tensor } from "../tensor/index.js";
+import type { Initializer } from "./init.js";
 import { Linear, type LinearOptions } from "./linear.js";
 import { Module } from "./module.js";
 
 export interface MultiHeadAttentionOptions extends LinearOptions {
   /** Heads of keys and values, each shared by `heads / keyHeads` heads of queries; default `heads`. */
   readonly keyHeads?: number | undefined;
+  /** Of the weight of the last layer; default as of the others. */
+  readonly outputInit?: Initializer | undefined;
 }
 
 export interface AttentionInputs {
@@ -44,7 +47,10 @@ export class MultiHeadAttention extends Module {
     this.query = new Linear(width, width, options);
     this.key = new Linear(width, keyWidth, options);
     this.value = new Linear(width, keyWidth, options);
-    this.output = new Linear(width, width, options);
+    this.output = new Linear(width, width, {
+      ...options,
+      init: options.outputInit ?? options.init,
+    });
   }
 
   forward(x: Tensor, { memory = x, causal, angles }: AttentionInputs = {}): Tensor {

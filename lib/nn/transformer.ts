@@ -7,6 +7,7 @@ import {
   type MultiHeadAttentionOptions,
 } from "./attention.js";
 import { Dropout } from "./dropout.js";
+import type { Initializer } from "./init.js";
 import { Linear, type LinearOptions } from "./linear.js";
 import { Module } from "./module.js";
 import { LayerNorm, RMSNorm } from "./norms.js";
@@ -23,6 +24,8 @@ export interface FeedForwardOptions extends LinearOptions {
   readonly activation?: keyof typeof activations | undefined;
   /** `down(activation(gate x) * up x)` instead of `down(activation(up x))`. Shazeer, GLU variants, 2020. Default false. */
   readonly gated?: boolean | undefined;
+  /** Of the weight of the last layer; default as of the others. */
+  readonly outputInit?: Initializer | undefined;
 }
 
 /** Two linear layers with an activation between, at each place alone. */
@@ -36,7 +39,7 @@ export class FeedForward extends Module {
     super();
     this.up = new Linear(width, hidden, options);
     this.gate = options.gated === true ? new Linear(width, hidden, options) : undefined;
-    this.down = new Linear(hidden, width, options);
+    this.down = new Linear(hidden, width, { ...options, init: options.outputInit ?? options.init });
     this.activation = options.activation ?? "gelu";
   }
 
