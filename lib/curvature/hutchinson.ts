@@ -1,19 +1,18 @@
 import { scale, sqrt } from "../autodiff/index.js";
 import type { CallOptions } from "../binding/index.js";
 import { abortError } from "../errors.js";
-import type { Parameter } from "../nn/parameter.js";
+import { type Parameter, parameterList } from "../nn/parameter.js";
 import { checkInteger } from "../ops/check.js";
 import { hutchinsonAccumulate } from "../ops/hutchinson.js";
-import { rademacher } from "../ops/random.js";
 import { Tensor } from "../tensor/index.js";
 import { RunningMean, stoppingTest, type Estimate, type StoppingRule } from "./estimate.js";
 import {
   checkBatches,
   hessianProducts,
-  parameterList,
   type BatchLoss,
   type OverBatches,
 } from "./hessian-operator.js";
+import { rademacherProbes } from "./probes.js";
 
 export interface HutchinsonOptions extends CallOptions, OverBatches, StoppingRule {
   /** Most products with the Hessian. Default 100. */
@@ -98,15 +97,11 @@ async function oneSample(
   key: { seed: number; step: number },
   statistics: readonly Statistics[] | undefined,
 ): Promise<number[]> {
-  let index = 0;
-  const keys = list.map(({ tensor }) => {
-    const own = { ...key, index };
-    index += tensor.size;
-    return own;
-  });
-  const signs = list.map(({ tensor }, i) =>
-    rademacher(tensor.shape, { ...key, ...keys[i], device: tensor.device }),
+  const probes = rademacherProbes(
+    list.map(({ tensor }) => tensor),
+    key,
   );
+  const signs = probes.map((probe) => probe.signs);
   let products: Tensor[];
   try {
     products = hessianProducts(loss, list, signs, batches);
@@ -118,7 +113,7 @@ async function oneSample(
       products.map(async (product, i) => {
         using hv = product.contiguous();
         return await hutchinsonAccumulate(hv, statistics?.[i] ?? {}, {
-          probe: keys[i],
+          probe: probes[i]?.key,
           count: key.step,
         });
       }),

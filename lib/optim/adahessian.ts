@@ -2,10 +2,9 @@ import { mean } from "../autodiff/index.js";
 import { ArgumentError, ShapeError, expected } from "../errors.js";
 import { adaHessianStep } from "../ops/adahessian-step.js";
 import { checkInteger } from "../ops/check.js";
+import { flat, item } from "../ops/tensor-mean.js";
 import { keep, type Tensor } from "../tensor/index.js";
 import {
-  flat,
-  item,
   Optimizer,
   stateOf,
   type Evaluation,
@@ -137,9 +136,9 @@ export class AdaHessian extends Optimizer<AdaHessianOptions, Name> {
     return hessianDiagonal(fn, this.tensors(), microBatches, key);
   }
 
-  /** The mean over an element's block, without the absolute value. */
+  /** A row of the diagonal, averaged over the elements' blocks unless the kernel does that after taking absolute values. */
   #averaged(diagonal: Tensor, block: number): Tensor {
-    if (this.#absolute || block === 1) return diagonal.contiguous();
+    if (this.#absolute || block === 1) return flat(diagonal);
     using rows = diagonal.reshape([-1, block]);
     using means = mean(rows, [1], { keepDims: true });
     using spread = means.expand(rows.shape);

@@ -1,7 +1,6 @@
 import { adamwStep } from "../ops/adamw-step.js";
+import { flat, item } from "../ops/tensor-mean.js";
 import {
-  flat,
-  item,
   Optimizer,
   stateOf,
   type Evaluation,

@@ -1,5 +1,5 @@
 import { ArgumentError, DTypeError, describe, expected } from "../errors.js";
-import type { Parameter } from "../nn/parameter.js";
+import { type Parameter, parameterList } from "../nn/parameter.js";
 import { Tensor } from "../tensor/index.js";
 
 export type { Parameter };
@@ -25,13 +25,7 @@ function matches({ match }: { readonly match: Match }, parameter: Parameter): bo
  *   float32; DisposedError
  */
 export function checkParameters(fn: string, params: Iterable<Parameter>): Parameter[] {
-  if (
-    typeof (params as Partial<Iterable<Parameter>> | undefined)?.[Symbol.iterator] !== "function"
-  ) {
-    throw new ArgumentError(expected(fn, "an iterable of { name, tensor }", "params", params));
-  }
-  const list = [...params];
-  if (list.length === 0) throw new ArgumentError(`${fn}: expected at least one parameter`);
+  const list = parameterList(fn, params);
   const names = new Set<string>();
   const tensors = new Map<Tensor, string>();
   for (const { name, tensor } of list) {

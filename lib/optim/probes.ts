@@ -1,7 +1,8 @@
 import { hvp, mul } from "../autodiff/index.js";
-import { rademacher } from "../ops/random.js";
+import { rademacherProbes } from "../curvature/probes.js";
+import { item, TensorMean } from "../ops/tensor-mean.js";
 import type { Tensor } from "../tensor/index.js";
-import { item, Sum, type Evaluation, type LossFunction } from "./optimizer.js";
+import type { Evaluation, LossFunction } from "./optimizer.js";
 
 /** Which probe of Hutchinson's estimate: the same key draws the same signs on every device. */
 export interface ProbeKey {
@@ -16,16 +17,6 @@ export interface DiagonalEvaluation extends Evaluation {
   readonly diagonals: readonly Tensor[];
 }
 
-/** Signs for all parameters at once: one vector, in the order of the parameters. */
-function probes(params: readonly Tensor[], { seed, step }: ProbeKey, stream: number): Tensor[] {
-  let index = 0;
-  return params.map((param) => {
-    const z = rademacher(param.shape, { seed, stream, step, index, device: param.device });
-    index += param.size;
-    return z;
-  });
-}
-
 /** One sample: one product with the Hessian of the whole model. */
 function sample(
   fn: () => Tensor,
@@ -33,7 +24,8 @@ function sample(
   key: ProbeKey,
   stream: number,
 ): DiagonalEvaluation {
-  const zs = probes(params, key, stream);
+  const { seed, step } = key;
+  const zs = rademacherProbes(params, { seed, step, stream }).map(({ signs }) => signs);
   try {
     const { value, gradients, products } = hvp(fn, params, zs);
     const diagonals = products.map((product, i) => {
@@ -59,7 +51,7 @@ export function hessianDiagonal(
   microBatches: number,
   key: ProbeKey,
 ): DiagonalEvaluation {
-  const sum = new Sum();
+  const sum = new TensorMean();
   try {
     for (let k = 0; k < microBatches; ++k) {
       for (let j = 0; j < key.samples; ++j) {

@@ -1,7 +1,6 @@
 import { sgdMomentumStep } from "../ops/sgd-momentum-step.js";
+import { flat, item } from "../ops/tensor-mean.js";
 import {
-  flat,
-  item,
   Optimizer,
   stateOf,
   type Evaluation,

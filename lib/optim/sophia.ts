@@ -3,10 +3,9 @@ import { ArgumentError, expected } from "../errors.js";
 import { checkInteger } from "../ops/check.js";
 import { sophiaStep } from "../ops/sophia-step.js";
 import { axpby } from "../ops/vector-update.js";
+import { flat, item } from "../ops/tensor-mean.js";
 import type { Tensor } from "../tensor/index.js";
 import {
-  flat,
-  item,
   meanOver,
   Optimizer,
   stateOf,
@@ -141,7 +140,7 @@ export class Sophia extends Optimizer<SophiaOptions, Name, SophiaStats, SophiaSt
     if (sampledLoss === undefined || this.#curvature === "empirical")
       return {
         ...evaluation,
-        curvature: evaluation.gradients.map((gradient) => gradient.contiguous()),
+        curvature: evaluation.gradients.map(flat),
       };
     const sampled = meanOver(microBatches, (k) =>
       valueAndGrad(() => sampledLoss(k), this.tensors()),
@@ -161,7 +160,7 @@ export class Sophia extends Optimizer<SophiaOptions, Name, SophiaStats, SophiaSt
         using h = flat(stateOf(slot, "h"));
         if (evaluation.curvature) {
           using fresh = flat(item(evaluation.curvature, slot.index));
-          using squared = hutchinson ? fresh.reshape(fresh.shape) : mul(fresh, fresh);
+          using squared = hutchinson ? flat(fresh) : mul(fresh, fresh);
           axpby(1 - beta2, squared, beta2, h);
         }
         const curvature = hutchinson ? ("hutchinson" as const) : { batch: this.#batch };
