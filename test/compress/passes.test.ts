@@ -24,6 +24,7 @@ import { type InputGram, inputGram } from "../../lib/curvature/index.js";
 import { Tensor } from "../../lib/tensor/index.js";
 import { ar1Layer, matrix } from "../helpers/gptq-oracle.js";
 import { nested, quadraticError } from "../helpers/prune-oracle.js";
+import { settledMemory } from "../helpers/live-memory.js";
 
 type Gram = InputGram | Tensor;
 interface Options extends SparsityOptions {
@@ -171,15 +172,14 @@ describe.each(passes.map((pass) => [pass.name, pass] as const))("%s", (_, pass) 
   test("W is not changed, and nothing is left behind but the results", async () => {
     const [w, h] = [W(layer.W), H(layer.H)];
     const before = await w.data();
-    const { liveBlocks } = memoryStats();
+    const { liveBlocks } = await settledMemory();
     const result = await pass.run(w, h, { ...half, report: "full" });
     result.weight.dispose();
     result.mask?.dispose();
-    // The collector may free tensors of other tests meanwhile.
     expect(memoryStats().liveBlocks).toBeLessThanOrEqual(liveBlocks);
     expect(await w.data()).toEqual(before);
     const bad = H(layer.H.map((row) => row.map(() => NaN)));
-    const broken = memoryStats().liveBlocks;
+    const broken = (await settledMemory()).liveBlocks;
     if (pass.calibrated) await expect(pass.run(w, bad, half)).rejects.toThrow();
     expect(memoryStats().liveBlocks).toBeLessThanOrEqual(broken);
   });

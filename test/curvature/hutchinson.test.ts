@@ -4,6 +4,7 @@ import { hutchinsonDiagonal, hutchinsonTrace } from "../../lib/curvature/index.j
 import { RunningMean, stoppingTest, studentQuantile } from "../../lib/curvature/estimate.js";
 import { quadratic } from "../helpers/quadratic.js";
 import { readVectors } from "../helpers/vectors.js";
+import { settledMemory } from "../helpers/live-memory.js";
 
 const { matrix, trace, hutchinson_variance } = readVectors<{
   matrix: number[][];
@@ -128,7 +129,7 @@ test("the same seed gives the same bits, another one others", async () => {
 
 test("bad input, aborts and errors free what was made", async () => {
   const { params, loss } = quadratic(matrix, [5]);
-  const live = memoryStats().liveBlocks;
+  const live = (await settledMemory()).liveBlocks;
   const cases: [object, string][] = [
     [{ samples: 0 }, "ARGUMENT"],
     [{ batches: 1.5 }, "ARGUMENT"],

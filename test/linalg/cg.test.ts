@@ -4,6 +4,7 @@ import { Tensor } from "../../lib/tensor/index.js";
 import { eachDevice } from "../helpers/each-device.js";
 import { vector } from "../helpers/flat-data.js";
 import { eliminate, norm, times, withSpectrum } from "../helpers/symmetric.js";
+import { settledMemory } from "../helpers/live-memory.js";
 
 const kernels = ["vector_reduce", "axpby", "cg_update", "convert", "fill"];
 
@@ -143,7 +144,7 @@ eachDevice(
 
     test("an abort, errors and NaN leave nothing behind; arguments are not changed", async () => {
       const rhs = tensor(b);
-      const before = memoryStats().liveBlocks;
+      const before = (await settledMemory()).liveBlocks;
       const controller = new AbortController();
       let calls = 0;
       const operator = (x: Tensor) => {

@@ -15,6 +15,7 @@ import { InitialValues, mseLoss, type Module } from "../../lib/nn/index.js";
 import { copyInto } from "../../lib/ops/copy.js";
 import { scope, Tensor } from "../../lib/tensor/index.js";
 import { randomPlain, toTensor, valuesOf } from "../helpers/plain.js";
+import { settledMemory } from "../helpers/live-memory.js";
 
 const initial = () => new InitialValues(3);
 const tensors = (model: Module) => [...model.parameters()].map(({ tensor }) => tensor);
@@ -107,12 +108,12 @@ describe.each(["gpt", "llama"] as const)("%s", (style) => {
     expect(report.failures.slice(0, 3)).toEqual([]);
   });
 
-  test("nothing is left over, in training and in use", () => {
-    const before = memoryStats().liveBlocks;
+  test("nothing is left over, in training and in use", async () => {
+    const before = (await settledMemory()).liveBlocks;
     model.forward(tokens).dispose();
     for (const g of grad(() => crossEntropy(mul(model.forward(tokens), 2), next), tensors(model)))
       g.dispose();
-    expect(memoryStats().liveBlocks).toBe(before);
+    expect(memoryStats().liveBlocks).toBeLessThanOrEqual(before);
   });
 });
 

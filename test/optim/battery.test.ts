@@ -28,6 +28,7 @@ import { Tensor } from "../../lib/tensor/index.js";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { settledMemory } from "../helpers/live-memory.js";
 
 type Any = Optimizer<object, string, object, StepOptions & { sampledLoss?: LossFunction }>;
 type Options = Record<string, unknown>;
@@ -240,7 +241,7 @@ describe.each(rows.map((row) => [row.name, row] as const))("%s", (_, row) => {
     using optimizer = row.make(params, row.tuned);
     for (let i = 0; i < 3; ++i) await optimizer.step(loss, { accumulate: 2 });
     // Garbage of earlier tests may be collected meanwhile: that only lowers the numbers.
-    const before = memoryStats({ resetPeak: true });
+    const before = await settledMemory({ resetPeak: true });
     for (let i = 0; i < 1000; ++i) await optimizer.step(loss, { accumulate: (i % 2) + 1 });
     const after = memoryStats();
     expect(after.liveBlocks).toBeLessThanOrEqual(before.liveBlocks);
@@ -251,7 +252,7 @@ describe.each(rows.map((row) => [row.name, row] as const))("%s", (_, row) => {
     const { params, loss, values } = bowl(1);
     using optimizer = row.make(params, row.tuned);
     const before = values();
-    const live = memoryStats().liveBlocks;
+    const live = (await settledMemory()).liveBlocks;
     const failing = (k: number) => {
       if (k === 1) throw new Error("from the loss");
       return loss(k);
