@@ -14,3 +14,11 @@ export {
   type ParameterTrace,
   type TraceEstimate,
 } from "./hutchinson.js";
+export {
+  fisherInverse,
+  fisherInverseSync,
+  type FisherInverse,
+  type FisherOptions,
+} from "./fisher-inverse.js";
+export { FisherWindow, fisherWindow, type FisherWindowOptions } from "./fisher-window.js";
+export { BlockFisher, blockFisher } from "./block-fisher.js";

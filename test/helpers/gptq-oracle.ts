@@ -54,7 +54,7 @@ export function ar1Layer(
 }
 
 /** X with X A = B for a symmetric positive definite A (rows of B are right-hand sides), by elimination with pivoting. */
-function solve(A: Matrix, b: number[]): number[] {
+export function solve(A: Matrix, b: number[]): number[] {
   const n = A.length;
   const rows = A.map((row, i) => [...row, b[i]!]);
   for (let c = 0; c < n; ++c) {
