@@ -11,6 +11,7 @@ import type { NamedTensors } from "../formats/index.js";
 import { item, TensorMean } from "../ops/tensor-mean.js";
 import { vectorNorm } from "../ops/vector-reduce.js";
 import { keep, sameShape, Tensor } from "../tensor/index.js";
+import { HeldMasks } from "./masks.js";
 import { checkParameters, type Group, type Parameter, resolveGroups } from "./parameters.js";
 import { scheduled, type Scheduled, type ScheduleFunction } from "./schedule.js";
 
@@ -110,6 +111,7 @@ export abstract class Optimizer<
   #running = false;
   readonly #clipNorm: ScheduleFunction | undefined;
   readonly #skips: boolean;
+  readonly #masks = new HeldMasks();
   protected readonly slots: readonly Slot<Options, Name>[];
 
   /** @param numbers the numeric options of a parameter. */
@@ -216,10 +218,14 @@ export abstract class Optimizer<
         microBatches: accumulate,
         options: options ?? ({} as Extra),
       });
+      const made: Tensor[] = [];
       try {
-        return await this.#apply(fn, evaluation, signal);
+        const masked = this.#masks.apply(fn, evaluation.gradients);
+        made.push(...masked.made);
+        return await this.#apply(fn, { ...evaluation, gradients: masked.gradients }, signal);
       } finally {
         dispose(evaluation);
+        for (const tensor of made) tensor.dispose();
       }
     } finally {
       this.#running = false;
@@ -252,8 +258,24 @@ export abstract class Optimizer<
     const stats = await this.update({ ...evaluation, gradients }, this.#steps).finally(() => {
       if (factor !== 1) for (const gradient of gradients) gradient.dispose();
     });
+    this.#masks.hold(fn, this.slots);
     this.#steps += 1;
     return { loss, gradientNorm, skipped: false, ...stats };
+  }
+
+  /**
+   * Holds weights at zero from now on, those where a mask is 0: they become zero, with what is remembered of them element by
+   * element, get no gradient, and no momentum or decay revives them. Not part of `stateDict`: set them again after loading.
+   *
+   * @param masks by parameter name: bool, of its shape, 1 where a weight is trained; parameters without one are free. Copied.
+   *   They take the place of all masks before; an empty map frees every weight.
+   * @throws ArgumentError for a name that is no parameter, or while a step runs; ShapeError, DTypeError, DeviceError. Then nothing
+   *   was changed.
+   */
+  setMasks(masks: ReadonlyMap<string, Tensor>): void {
+    const fn = `${this.name}.setMasks`;
+    if (this.#running) throw new ArgumentError(`${fn}: a step has not ended: await it`);
+    this.#masks.set(fn, this.slots, masks);
   }
 
   #nonFinite(fn: string, loss: number, bad: number): NumericalError {
@@ -352,6 +374,7 @@ export abstract class Optimizer<
       for (const tensor of state.values()) tensor.dispose();
       state.clear();
     }
+    this.#masks.dispose();
   }
 
   [Symbol.dispose](): void {
