@@ -32,6 +32,22 @@ export {
   type ObsOptions,
   obsSync,
 } from "./passes/obs.js";
+export { gmp, type GmpOptions, gmpSync } from "./passes/gmp.js";
+export {
+  pruneGradually,
+  type GradualOptions,
+  type GradualResult,
+  type GradualStep,
+  type NamedMasks,
+} from "./gradual.js";
+export { mfac, type MfacOptions, mfacSync } from "./passes/mfac.js";
+export { obert, type ObertOptions, obertSync } from "./passes/obert.js";
+export {
+  type CubicSchedule,
+  cubicSparsity,
+  geometricSparsities,
+  rewoundLearningRate,
+} from "./sparsity-schedule.js";
 export {
   sparsegpt,
   type SparseGptOptions,
