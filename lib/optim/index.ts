@@ -6,6 +6,7 @@ export {
   type BlockSize,
 } from "./adahessian.js";
 export { AdamW, type AdamWOptions } from "./adamw.js";
+export { MFAC, type MFACOptions, type MFACWindow } from "./mfac.js";
 export {
   Optimizer,
   type CommonOptions,

@@ -14,6 +14,7 @@ import { memoryStats } from "../../lib/binding/index.js";
 import {
   AdaHessian,
   AdamW,
+  MFAC,
   type Optimizer,
   type Parameter,
   type Scheduled,
@@ -87,6 +88,12 @@ const rows: readonly Row[] = [
       }),
     tuned: { lr: { schedule: "cosine", from: 0.05, steps: 300 }, rho: 0.01 },
     numbers: {},
+  },
+  {
+    name: "MFAC",
+    make: (params, options) => new MFAC(params, { gradients: 8, damp: 10, ...options }),
+    tuned: { lr: 0.5 },
+    numbers: { lr: 0.1, momentum: 0.5, weightDecay: 0.1 },
   },
 ];
 

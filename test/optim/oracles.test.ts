@@ -1,6 +1,6 @@
 /** Worked by hand or in double precision outside of this library: the oracles of each method's specification. */
 import { mul, scale, square, sum } from "../../lib/autodiff/index.js";
-import { AdaHessian, AdamW, SGD, Sophia } from "../../lib/optim/index.js";
+import { AdaHessian, AdamW, MFAC, SGD, Sophia } from "../../lib/optim/index.js";
 import { Tensor } from "../../lib/tensor/index.js";
 
 const parameter = (values: number[], shape?: number[]) => ({
@@ -40,6 +40,61 @@ test("SGD with momentum 0.9 and lr 0.1: (0.9, 0), then (0.72, -0.9)", async () =
   expectClose(values(w), [0.9, 0], 1e-7);
   await optimizer.step(loss);
   expectClose(values(w), [0.72, -0.9], 1e-7);
+});
+
+test("M-FAC: four steps with a window of two beside the dense formula, with momentum and decay", async () => {
+  const { w, loss } = valley();
+  const [lr, momentum, weightDecay, damp] = [0.2, 0.5, 0.1, 0.3];
+  const optimizer = new MFAC([w], { lr, momentum, weightDecay, damp, gradients: 2 });
+  let [x, y] = [1, 1];
+  let v = [0, 0];
+  let window = [
+    [0, 0],
+    [0, 0],
+  ];
+  for (let step = 0; step < 4; ++step) {
+    const g = [x + weightDecay * x, 10 * y + weightDecay * y] as const;
+    window = [window[1]!, [...g]];
+    const entry = (i: number, j: number) =>
+      window.reduce((s, row) => s + (row[i]! * row[j]!) / 2, i === j ? damp : 0);
+    const [a, b, d] = [entry(0, 0), entry(0, 1), entry(1, 1)];
+    const determinant = a * d - b * b;
+    const u = [(d * g[0] - b * g[1]) / determinant, (a * g[1] - b * g[0]) / determinant];
+    v = u.map((value, i) => momentum * v[i]! + (1 - momentum) * value);
+    x -= lr * v[0]!;
+    y -= lr * v[1]!;
+    await optimizer.step(loss);
+    expectClose(values(w), [x, y], 2e-6);
+  }
+  expect(optimizer.stateBytes).toBe(4 * 2 + 4 * 4 + 8 * 4);
+});
+
+test("M-FAC: a state that does not fit is refused, and nothing changes", async () => {
+  const { w, loss } = valley();
+  const optimizer = new MFAC([w], { gradients: 3 });
+  await optimizer.step(loss);
+  const { tensors, metadata } = optimizer.stateDict();
+  const fails = (name: string, tensor: Tensor | undefined, next = "1") => {
+    const changed = new Map(tensors);
+    if (tensor === undefined) changed.delete(name);
+    else changed.set(name, tensor);
+    return () => {
+      optimizer.loadStateDict({
+        tensors: changed,
+        metadata: new Map([...metadata, ["next", next]]),
+      });
+    };
+  };
+  expect(fails("w.window", undefined)).toThrow(expect.objectContaining({ code: "FORMAT" }));
+  expect(fails("w.window", Tensor.zeros([2, 2]))).toThrow(
+    expect.objectContaining({ code: "SHAPE" }),
+  );
+  expect(fails("w.products", Tensor.zeros([3, 3]))).toThrow("float64");
+  expect(fails("w.more", Tensor.zeros([3]))).toThrow("w.more");
+  expect(fails("w.momentum", tensors.get("w.momentum"), "3")).toThrow("next");
+  expect(
+    values({ tensor: optimizer.stateDict().tensors.get("w.window") as Tensor<"float32"> }),
+  ).toEqual(values({ tensor: tensors.get("w.window") as Tensor<"float32"> }));
 });
 
 describe("AdaHessian", () => {
