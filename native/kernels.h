@@ -479,6 +479,22 @@
   F(in, a) F(opt, basis) F(out, root) F(out, vectors) F(out, report) F(i64, p) F(f64, ridge) F(i64, method)      \
   F(i64, precision) F(i64, retry) F(i64, max_iterations) F(f64, tolerance)
 
+// syrk_ema: state = beta state + weight x^T x, or x x^T when `transposed`: the running statistic of a Kronecker factor.
+//   x [..., m, k] float32 or float64; state [..., d, d], d = k or m; its lower half is read, both are written and equal. beta = 0
+//   does not read it. NaN and Inf go through. Sums of 16384 terms at a time, in order. Work: m k d flops. No workspace. An abort
+//   leaves state undefined.
+#define OSC_FIELDS_syrk_ema(F) F(in, x) F(inout, state) F(f64, beta) F(f64, weight) F(i64, transposed)
+
+// orthogonalize: y near the orthogonal factor U V^T of x = U S V^T, by X = x / (|x|_F + eps) and X <- (a I + b A + c A^2) X, A = X X^T.
+//   x, y [..., m, n]; the smaller side takes the place of the rows. polar 0: `steps` times with a, b, c as given; 1: with minimax
+//   coefficients for the spectrum that Lanczos steps see, until |A - I| falls no more, at most `steps` times.
+//   residual = |A - I| / sqrt(min(m, n)) of the result, exact; iterations: the most of a matrix. NON_FINITE: index = flat position.
+//   NOT_CONVERGED (index = iterations, value = residual): the residual is above tolerance; a matrix of lower rank has no such factor.
+//   Work: (3 d^2 e + d^3) flops a step, d <= e. Workspace: 2 d (d + e + 32) numbers a matrix in flight.
+#define OSC_FIELDS_orthogonalize(F)                                                                             \
+  F(in, x) F(out, y) F(i64, polar) F(i64, steps) F(f64, a) F(f64, b) F(f64, c) F(f64, eps) F(f64, tolerance)    \
+  F(ret_f64, residual) F(ret_i64, iterations)
+
 namespace osc {
 
 #define OSC_KERNEL(stem, Type)                         \

@@ -41,3 +41,6 @@ export {
   type InverseRootOptions,
   type InverseRootResult,
 } from "./matrix-inverse-root.js";
+export type { OrthogonalizeOptions, OrthogonalizeResult } from "../ops/orthogonalize.js";
+export { orthogonalize, orthogonalizeSync } from "./orthogonalize.js";
+export { syrkEma, type SyrkEmaOptions } from "../ops/syrk-ema.js";

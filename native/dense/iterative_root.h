@@ -204,7 +204,7 @@ RootOutcome polynomial_root(const RootProblem& problem, const Real* a, int64_t l
     if (next <= floor || has_stalled(distance, next)) break;
     distance = next;
     const SpectrumBounds now = iteration.bounds(12);
-    high = now.high <= above ? above : now.high * kMargin;
+    high = now.high <= above + floor ? above : now.high * kMargin;
     low = std::clamp(now.low, eps, below);
   }
   if (!iteration.finish(root, ldr)) outcome.code = OSC_ABORTED;
