@@ -339,7 +339,8 @@
 
 // reduce: y = scale * sum (op 0) or max (op 1) of x over the dimensions where y has 1.
 //   x, y [...] real, of one rank. Sums in float64 over pieces that depend on the shapes and strides alone, added in order.
-//   The sum of nothing is 0, the max of nothing -Inf; a max with a NaN is NaN. Workspace: at most 64 partial results an output.
+//   The sum of nothing is 0, the max of nothing -Inf; a max with a NaN is NaN. Workspace: at most 64 partial results an output,
+//   on a GPU 1024.
 #define OSC_FIELDS_reduce(F) F(in, x) F(out, y) F(i64, op) F(f64, scale)
 
 // copy: y = x. One shape and dtype, any dtype; y may have any strides, but no two elements in one place, and not x's memory.
@@ -358,7 +359,7 @@
 
 // cross_entropy: loss_r = log sum_c e^(x_rc) - x_r,target. x [rows, classes], classes > 0; target [rows] int32; loss, log_sum
 //   [rows]. A target equal to ignore_index gives 0 when ignore = 1; another one that is no class: ARGUMENT, index = row.
-//   Workspace: a row a thread.
+//   Workspace: a row a thread; none on a GPU.
 #define OSC_FIELDS_cross_entropy(F) \
   F(in, x) F(in, target) F(out, loss) F(out, log_sum) F(i64, ignore) F(i64, ignore_index)
 
@@ -382,7 +383,8 @@
 #define OSC_FIELDS_gather(F) F(in, x) F(in, index) F(out, y)
 
 // scatter_add: y_onk = sum of g_ojk over the j with index_oj = n: the transpose of gather, shapes and errors as there.
-//   Sums in float64, in the order of j. Workspace: n + m integers, for each thread when outer > 1 and index is [outer, m].
+//   Sums in float64, in the order of j. Workspace: n + m integers, for each thread when outer > 1 and index is [outer, m],
+//   on a GPU for each row of index.
 #define OSC_FIELDS_scatter_add(F) F(in, g) F(in, index) F(out, y)
 
 // argmax: the column of the largest element of each row, the first of equal ones; a NaN is the largest.
@@ -399,7 +401,8 @@
 // conv2d: y_noij = sum over c, p, q of w_ocpq x_n,c,i*stride_h-pad_top+p*dilation_h,j*stride_w-pad_left+q*dilation_w.
 //   x [batch, groups * c, height, width], w [outputs, c, kernel_h, kernel_w] with outputs a multiple of groups, each group of
 //   outputs sees its own c channels, y [batch, outputs, out_h, out_w] of any size. A product of matrices for each image and
-//   group, sums in the dtype. Workspace: the patches of an image, c * kernel_h * kernel_w * out_h * out_w elements a thread.
+//   group, sums in the dtype. Workspace: the patches of an image, c * kernel_h * kernel_w * out_h * out_w elements a thread; on a GPU
+//   those of as many images and groups as fit 128 MiB, of one image at least.
 #define OSC_CONV_OPTIONS(F)                                                                                          \
   F(i64, groups) F(i64, stride_h) F(i64, stride_w) F(i64, pad_top) F(i64, pad_left) F(i64, dilation_h) F(i64, dilation_w)
 #define OSC_FIELDS_conv2d(F) F(in, x) F(in, w) F(out, y) OSC_CONV_OPTIONS(F)
@@ -407,8 +410,8 @@
 // conv2d_input: dx, the transpose of conv2d by x, at g [the shape of y]. Same shapes, work and workspace.
 #define OSC_FIELDS_conv2d_input(F) F(in, g) F(in, w) F(out, dx) OSC_CONV_OPTIONS(F)
 
-// conv2d_weight: dw, the transpose of conv2d by w, at g [the shape of y]. The batch is summed in at most 8 parts, and those in
-//   float64. Workspace: patches as in conv2d and 7 dw.
+// conv2d_weight: dw, the transpose of conv2d by w, at g [the shape of y]. The batch is summed in at most 8 parts, on a GPU
+//   image by image, and those in float64. Workspace: patches as in conv2d and 7 dw; on a GPU a dw an image and one in float64.
 #define OSC_FIELDS_conv2d_weight(F) F(in, x) F(in, g) F(out, dw) OSC_CONV_OPTIONS(F)
 
 // avg_pool: the mean of each window of a plane. x [planes, height, width], y [planes, out_h, out_w]; the window of output

@@ -137,6 +137,19 @@ Status copy_view(const Tensor& x, T* y) {
   return launch(copy_elements<T>, dim3(static_cast<unsigned>(blocks)), dim3(kCopyThreads), 0, view, data<const T>(x), y, size);
 }
 
+// The same for any dtype. A copy that changes no type moves bits: four sizes of elements are enough.
+inline Status copy_bits(const Tensor& x, void* y) {
+  const int64_t size = size_of(x), item = item_bytes(x.dtype);
+  if (size == 0) return ok();
+  if (is_contiguous(x)) return copy_on_device(y, x.data, size * item);
+  switch (item) {
+    case 1: return copy_view(x, static_cast<uint8_t*>(y));
+    case 2: return copy_view(x, static_cast<uint16_t*>(y));
+    case 4: return copy_view(x, static_cast<uint32_t*>(y));
+    default: return copy_view(x, static_cast<uint64_t*>(y));
+  }
+}
+
 // The rows of a matrix, contiguous and one after the other: x itself, or a copy in `buffer`.
 template <class T>
 Status contiguous_rows(const Tensor& x, DeviceBuffer<T>& buffer, const T** rows) {

@@ -11,16 +11,6 @@ OSC_GLOBAL convert_all(const From* x, To* y, int64_t size) {
   for (int64_t i = global_thread(); i < size; i += global_threads()) y[i] = convert_element<To>(x[i]);
 }
 
-// A copy that changes no type moves bits: four sizes of elements are enough.
-Status copy_bits(const Tensor& x, void* y) {
-  switch (item_bytes(x.dtype)) {
-    case 1: return copy_view(x, static_cast<uint8_t*>(y));
-    case 2: return copy_view(x, static_cast<uint16_t*>(y));
-    case 4: return copy_view(x, static_cast<uint32_t*>(y));
-    default: return copy_view(x, static_cast<uint64_t*>(y));
-  }
-}
-
 }  // namespace
 
 Status convert(ConvertArgs& args, const Context&) {
@@ -28,7 +18,7 @@ Status convert(ConvertArgs& args, const Context&) {
   const Tensor &x = args.x, &y = args.y;
   const int64_t size = size_of(y), bytes = size * item_bytes(x.dtype);
   if (size == 0) return ok();
-  if (x.dtype == y.dtype) return is_contiguous(x) ? copy_on_device(y.data, x.data, bytes) : copy_bits(x, y.data);
+  if (x.dtype == y.dtype) return copy_bits(x, y.data);
   // A view is brought into order first: a second pass, and 72 small kernels instead of 72 large ones.
   DeviceBuffer<unsigned char> ordered(is_contiguous(x) ? 0 : bytes);
   if (!ordered) return ordered.status();

@@ -4,10 +4,8 @@
 namespace osc {
 
 Status argmax(ArgmaxArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &index = args.index;
-  if (!is_matrix(x) || x.shape[1] < 1 || !is_vector(index, OSC_INT32, x.shape[0])) {
-    return fail(OSC_ARGUMENT, 0, "x must be a matrix with columns, index int32 [rows]");
-  }
   const int64_t n = x.shape[1];
   const bool done = with_real(x.dtype, [&](auto zero) {
     using E = decltype(zero);

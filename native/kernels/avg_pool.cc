@@ -4,23 +4,20 @@
 namespace osc {
 
 Status avg_pool(AvgPoolArgs& args, const Context& context) {
-  const PoolWindows<AvgPoolArgs> windows{args, args.x, args.y};
-  if (!windows.fit() || !is_real(args.x) || args.x.dtype != args.y.dtype) {
-    return fail(OSC_ARGUMENT, 0, "x and y must be planes of one real dtype, windows and strides above 0");
-  }
-  const int64_t plane = args.x.shape[1] * args.x.shape[2], places = args.y.shape[1] * args.y.shape[2];
+  OSC_TRY(check(args));
+  const PoolShape shape = pool_shape(args, args.x, args.y);
   const bool done = with_real(args.x.dtype, [&](auto zero) {
     using E = decltype(zero);
-    return each_row_block(args.x.shape[0], plane, context, [&](int64_t first, int64_t end) {
+    return each_row_block(shape.planes, shape.plane(), context, [&](int64_t first, int64_t end) {
       for (int64_t p = first; p < end; ++p) {
-        const E* x = data<E>(args.x) + p * plane;
-        E* y = data<E>(args.y) + p * places;
-        windows.each([&](int64_t output, int64_t top, int64_t bottom, int64_t left, int64_t right) {
+        const E* x = data<E>(args.x) + p * shape.plane();
+        E* y = data<E>(args.y) + p * shape.places();
+        each_window(shape, [&](int64_t output, const PoolShape::Window& w) {
           double sum = 0;
-          for (int64_t i = top; i < bottom; ++i) {
-            for (int64_t j = left; j < right; ++j) sum += static_cast<double>(x[i * args.x.shape[2] + j]);
+          for (int64_t i = w.top; i < w.bottom; ++i) {
+            for (int64_t j = w.left; j < w.right; ++j) sum += static_cast<double>(x[i * shape.width + j]);
           }
-          y[output] = static_cast<E>(sum * windows.share(top, bottom, left, right));
+          y[output] = static_cast<E>(sum * shape.share(w, args.whole != 0));
         });
       }
     });

@@ -1,15 +1,12 @@
 #include "../kernels.h"
 #include "elementwise.h"
+#include "elementwise_check.h"
 
 namespace osc {
 
 Status binary(BinaryArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &a = args.a, &b = args.b, &y = args.y;
-  if (args.op < 0 || args.op >= kBinaryOps) return fail(OSC_ARGUMENT, 0, "no such op");
-  if (!is_real(y) || a.dtype != y.dtype || b.dtype != y.dtype || !same_shape(a, y) || !same_shape(b, y) ||
-      !is_contiguous(y)) {
-    return fail(OSC_ARGUMENT, 0, "a, b and y must have one shape and one real dtype, y contiguous");
-  }
   const Walk<2> walk({&a, &b});
   const bool done = with_real(y.dtype, [&](auto zero) {
     using E = decltype(zero);

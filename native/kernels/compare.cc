@@ -1,15 +1,12 @@
 #include "../kernels.h"
 #include "elementwise.h"
+#include "elementwise_check.h"
 
 namespace osc {
 
 Status compare(CompareArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &a = args.a, &b = args.b, &y = args.y;
-  if (args.op < 0 || args.op >= kCompareOps) return fail(OSC_ARGUMENT, 0, "no such op");
-  if (!is_real(a) || a.dtype != b.dtype || y.dtype != OSC_BOOL || !same_shape(a, y) || !same_shape(b, y) ||
-      !is_contiguous(y)) {
-    return fail(OSC_ARGUMENT, 0, "a, b and y must have one shape, a and b one real dtype, y bool and contiguous");
-  }
   const Walk<2> walk({&a, &b});
   const bool done = with_real(a.dtype, [&](auto zero) {
     using E = decltype(zero);

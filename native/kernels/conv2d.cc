@@ -7,8 +7,8 @@
 namespace osc {
 
 Status conv2d(Conv2dArgs& args, const Context& context) {
-  const ConvGeometry g = conv_geometry(args, args.x, args.w, args.y);
-  if (g.batch < 0) return fail(OSC_ARGUMENT, 0, "x, w and y do not fit each other");
+  ConvPatches g;
+  OSC_TRY(check(args, g));
   std::atomic<bool> enough{true};
   const bool done = with_real(args.x.dtype, [&](auto zero) {
     using E = decltype(zero);

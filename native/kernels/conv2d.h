@@ -1,28 +1,14 @@
-// Common parts of the convolution kernels: the geometry, and one image and group as a matrix of patches.
+// One image and group as a matrix of patches.
 #pragma once
 #include "../core/blas.h"
 #include "../core/memory.h"
 #include "../core/parallel.h"
+#include "conv_shape.h"
 #include "rows.h"
 
 namespace osc {
 
-// One image and group: x [channels, height, width], w [outputs, channels, kernel_h, kernel_w], y [outputs, out_h, out_w].
-struct ConvGeometry {
-  int64_t batch, groups, channels, height, width, outputs, out_h, out_w, kernel_h, kernel_w;
-  int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
-
-  int64_t taps() const { return channels * kernel_h * kernel_w; }  // rows of the patch matrix
-  int64_t places() const { return out_h * out_w; }                 // its columns
-  int64_t image() const { return channels * height * width; }
-  int64_t result() const { return outputs * places(); }
-  int64_t filter() const { return outputs * taps(); }
-  // The patch matrix is the image itself.
-  bool plain() const {
-    return kernel_h == 1 && kernel_w == 1 && stride_h == 1 && stride_w == 1 && pad_top == 0 && pad_left == 0 &&
-           out_h == height && out_w == width;
-  }
-
+struct ConvPatches : ConvGeometry {
   // Columns [first, end) of the outputs in a row whose tap lies inside the image, for the tap at `shift` = kernel offset - pad.
   static void inside(int64_t shift, int64_t stride, int64_t length, int64_t out, int64_t& first, int64_t& end) {
     first = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
@@ -78,24 +64,5 @@ struct ConvGeometry {
         [](int64_t, int64_t, int64_t, int64_t) {});
   }
 };
-
-// The geometry of a call, with batch < 0 when the tensors do not fit each other.
-template <class Args>
-ConvGeometry conv_geometry(const Args& args, const Tensor& x, const Tensor& w, const Tensor& y) {
-  ConvGeometry g{};
-  g.batch = -1;
-  for (const Tensor* t : {&x, &w, &y}) {
-    if (t->rank != 4 || !is_real(*t) || t->dtype != x.dtype || !is_contiguous(*t)) return g;
-  }
-  const int64_t groups = args.groups;
-  if (groups < 1 || args.stride_h < 1 || args.stride_w < 1 || args.dilation_h < 1 || args.dilation_w < 1) return g;
-  if (x.shape[1] != w.shape[1] * groups || w.shape[0] % groups != 0 || y.shape[1] != w.shape[0] || y.shape[0] != x.shape[0]) {
-    return g;
-  }
-  g = {x.shape[0],      groups,          w.shape[1],   x.shape[2],    x.shape[3],      w.shape[0] / groups,
-       y.shape[2],      y.shape[3],      w.shape[2],   w.shape[3],    args.stride_h,   args.stride_w,
-       args.pad_top,    args.pad_left,   args.dilation_h, args.dilation_w};
-  return g;
-}
 
 }  // namespace osc

@@ -6,8 +6,8 @@
 namespace osc {
 
 Status conv2d_input(Conv2dInputArgs& args, const Context& context) {
-  const ConvGeometry g = conv_geometry(args, args.dx, args.w, args.g);
-  if (g.batch < 0) return fail(OSC_ARGUMENT, 0, "g, w and dx do not fit each other");
+  ConvPatches g;
+  OSC_TRY(check(args, g));
   std::atomic<bool> enough{true};
   const bool done = with_real(args.g.dtype, [&](auto zero) {
     using E = decltype(zero);

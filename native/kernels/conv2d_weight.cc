@@ -7,8 +7,8 @@ namespace osc {
 
 Status conv2d_weight(Conv2dWeightArgs& args, const Context& context) {
   constexpr int64_t kMostParts = 8;  // sums of the batch that are added at the end, in order
-  const ConvGeometry g = conv_geometry(args, args.x, args.dw, args.g);
-  if (g.batch < 0) return fail(OSC_ARGUMENT, 0, "x, g and dw do not fit each other");
+  ConvPatches g;
+  OSC_TRY(check(args, g));
   const int64_t parts = std::clamp<int64_t>(g.batch, 1, kMostParts), size = g.groups * g.filter();
   std::atomic<bool> enough{true};
   const bool done = with_real(args.x.dtype, [&](auto zero) {

@@ -2,6 +2,7 @@
 
 #include "../kernels.h"
 #include "elementwise.h"
+#include "elementwise_check.h"
 
 namespace osc {
 namespace {
@@ -27,8 +28,8 @@ bool copy_items(const Tensor& x, const Tensor& y, const Context& context) {
 }  // namespace
 
 Status copy(CopyArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &y = args.y;
-  if (x.dtype != y.dtype || !same_shape(x, y)) return fail(OSC_ARGUMENT, 0, "x and y must have one shape and dtype");
   bool done = true;
   switch (item_bytes(y.dtype)) {
     case 1: done = copy_items<uint8_t>(x, y, context); break;

@@ -8,11 +8,8 @@
 namespace osc {
 
 Status cross_entropy(CrossEntropyArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &target = args.target, &loss = args.loss, &log_sum = args.log_sum;
-  if (!is_matrix(x) || !is_vector(target, OSC_INT32, x.shape[0]) || !is_vector(loss, x.dtype, x.shape[0]) ||
-      !is_vector(log_sum, x.dtype, x.shape[0])) {
-    return fail(OSC_ARGUMENT, 0, "x must be a matrix, target int32, loss and log_sum vectors of its dtype");
-  }
   const int64_t classes = x.shape[1];
   std::atomic<int64_t> bad{-1};
   bool enough = true;
@@ -43,10 +40,7 @@ Status cross_entropy(CrossEntropyArgs& args, const Context& context) {
   });
   if (!done) return aborted();
   if (!enough) return fail(OSC_OUT_OF_MEMORY, classes, "no memory for a row");
-  if (bad >= 0) {
-    return fail(OSC_ARGUMENT, bad, "target %d of row %lld is not a class from 0 to %lld", data<int32_t>(target)[bad],
-                static_cast<long long>(bad), static_cast<long long>(classes - 1));
-  }
+  if (bad >= 0) return no_such_class(bad, data<int32_t>(target)[bad], classes);
   return ok();
 }
 

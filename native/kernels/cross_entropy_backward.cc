@@ -4,12 +4,8 @@
 namespace osc {
 
 Status cross_entropy_backward(CrossEntropyBackwardArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &target = args.target, &log_sum = args.log_sum, &weight = args.weight, &dx = args.dx;
-  if (!is_matrix(x) || !is_matrix(dx) || x.dtype != dx.dtype || !same_shape(x, dx) ||
-      !is_vector(target, OSC_INT32, x.shape[0]) || !is_vector(log_sum, x.dtype, x.shape[0]) ||
-      !is_vector(weight, x.dtype, x.shape[0])) {
-    return fail(OSC_ARGUMENT, 0, "x and dx must be matrices, target int32, log_sum and weight vectors of their dtype");
-  }
   const int64_t classes = x.shape[1];
   const bool done = with_real(x.dtype, [&](auto zero) {
     using E = decltype(zero);

@@ -7,12 +7,8 @@
 namespace osc {
 
 Status gather(GatherArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &index = args.index, &y = args.y;
-  const bool fits = x.rank == 3 && y.rank == 3 && index.rank == 2 && is_real(x) && x.dtype == y.dtype &&
-                    index.dtype == OSC_INT32 && is_contiguous(x) && is_contiguous(y) && is_contiguous(index) &&
-                    (index.shape[0] == x.shape[0] || index.shape[0] == 1) && y.shape[0] == x.shape[0] &&
-                    y.shape[1] == index.shape[1] && y.shape[2] == x.shape[2];
-  if (!fits) return fail(OSC_ARGUMENT, 0, "x must be [outer, n, inner], index int32 [outer or 1, m], y [outer, m, inner]");
   const int64_t n = x.shape[1], m = index.shape[1], inner = x.shape[2];
   std::atomic<int64_t> bad{-1};
   const bool done = with_real(x.dtype, [&](auto zero) {
@@ -33,10 +29,7 @@ Status gather(GatherArgs& args, const Context& context) {
     });
   });
   if (!done) return aborted();
-  if (bad >= 0) {
-    return fail(OSC_ARGUMENT, bad, "index %d at position %lld is not from 0 to %lld", data<int32_t>(index)[bad],
-                static_cast<long long>(bad), static_cast<long long>(n - 1));
-  }
+  if (bad >= 0) return index_out_of_range(bad, data<int32_t>(index)[bad], n);
   return ok();
 }
 

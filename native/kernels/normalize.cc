@@ -6,11 +6,8 @@
 namespace osc {
 
 Status normalize(NormalizeArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &y = args.y;
-  if (x.rank != 3 || !is_real(x) || !is_contiguous(x) || !is_contiguous(y) || x.dtype != y.dtype || !same_shape(x, y) ||
-      !is_vector(args.inverse_deviation, x.dtype, x.shape[1]) || !is_vector(args.mean, x.dtype, x.shape[1])) {
-    return fail(OSC_ARGUMENT, 0, "x and y must be [outer, rows, inner], inverse_deviation and mean [rows], of one real dtype");
-  }
   const int64_t outer = x.shape[0], count = x.shape[1], inner = x.shape[2];
   const bool done = with_real(x.dtype, [&](auto zero) {
     using E = decltype(zero);

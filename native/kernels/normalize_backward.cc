@@ -4,12 +4,8 @@
 namespace osc {
 
 Status normalize_backward(NormalizeBackwardArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &y = args.y, &g = args.g, &dx = args.dx;
-  if (y.rank != 3 || !is_real(y) || y.dtype != g.dtype || y.dtype != dx.dtype || !same_shape(y, g) || !same_shape(y, dx) ||
-      !is_contiguous(y) || !is_contiguous(g) || !is_contiguous(dx) ||
-      !is_vector(args.inverse_deviation, y.dtype, y.shape[1])) {
-    return fail(OSC_ARGUMENT, 0, "y, g and dx must be [outer, rows, inner], inverse_deviation [rows], of one real dtype");
-  }
   const int64_t outer = y.shape[0], count = y.shape[1], inner = y.shape[2];
   const bool done = with_real(y.dtype, [&](auto zero) {
     using E = decltype(zero);

@@ -1,16 +1,12 @@
 #include <limits>
 
-#include "../core/elementwise.h"
 #include "../core/memory.h"
 #include "../core/parallel.h"
-#include "../kernels.h"
 #include "../simd/rows.h"
-#include "strided.h"
+#include "elementwise_check.h"
 
 namespace osc {
 namespace {
-
-enum ReduceOp : int64_t { kSum, kMax, kReduceOps };  // the order is that of lib/ops/reduce.ts
 
 constexpr int64_t kBlockElements = 1 << 14;  // elements of x a tile should have at least
 constexpr int64_t kColumns = 64;             // outputs of a block that is summed row by row
@@ -58,16 +54,11 @@ class Reduction {
  public:
   Reduction(const Tensor& x, const Tensor& y, double scale, const Context& context)
       : x_(x), y_(y), scale_(scale), context_(context), loops_(rows().of<E>()) {
-    Tensor outputs{}, inputs{};
-    for (int d = 0; d < x.rank; ++d) {
-      Tensor& part = y.shape[d] == 1 ? inputs : outputs;
-      part.shape[part.rank] = x.shape[d];
-      part.strides[part.rank++] = x.strides[d];
-    }
-    outputs_ = Walk<1>({&outputs});
-    inputs_ = Walk<1>({&inputs});
-    output_count_ = size_of(outputs);
-    input_count_ = size_of(inputs);
+    const ReducedViews views(x, y);
+    outputs_ = views.outputs;
+    inputs_ = views.inputs;
+    output_count_ = views.output_count;
+    input_count_ = views.input_count;
     // Row by row where outputs are neighbours and the summed elements are not.
     by_rows_ = outputs_.inner_stride(0) == 1 && outputs_.inner() > 1 && inputs_.inner_stride(0) != 1;
     block_ = by_rows_ ? kColumns : std::max<int64_t>(1, kBlockElements / std::max<int64_t>(1, input_count_));
@@ -145,14 +136,11 @@ class Reduction {
 }  // namespace
 
 Status reduce(ReduceArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &y = args.y;
-  if (args.op < 0 || args.op >= kReduceOps) return fail(OSC_ARGUMENT, 0, "no such op");
-  bool fits = is_real(x) && x.dtype == y.dtype && x.rank == y.rank && is_contiguous(y);
-  for (int d = 0; fits && d < x.rank; ++d) fits = y.shape[d] == 1 || y.shape[d] == x.shape[d];
-  if (!fits) return fail(OSC_ARGUMENT, 0, "y must have the shape of x with 1 for reduced dimensions");
   return with_real(x.dtype, [&](auto zero) {
     using E = decltype(zero);
-    if (args.op == kSum) return Reduction<E, Sum>(x, y, args.scale, context).run();
+    if (args.op == kReduceSum) return Reduction<E, Sum>(x, y, args.scale, context).run();
     return Reduction<E, Max>(x, y, args.scale, context).run();
   });
 }

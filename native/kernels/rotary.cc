@@ -6,12 +6,8 @@
 namespace osc {
 
 Status rotary(RotaryArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &cosine = args.cosine, &sine = args.sine, &y = args.y;
-  const bool fits = x.rank == 3 && is_real(x) && x.dtype == y.dtype && same_shape(x, y) && is_contiguous(x) &&
-                    is_contiguous(y) && is_matrix(cosine) && is_matrix(sine) && cosine.dtype == x.dtype &&
-                    sine.dtype == x.dtype && same_shape(cosine, sine) && cosine.shape[0] == x.shape[1] &&
-                    cosine.shape[1] * 2 <= x.shape[2];
-  if (!fits) return fail(OSC_ARGUMENT, 0, "x and y must be [outer, places, width], cosine and sine [places, pairs]");
   const int64_t places = x.shape[1], width = x.shape[2], pairs = cosine.shape[1];
   const bool done = with_real(x.dtype, [&](auto zero) {
     using E = decltype(zero);

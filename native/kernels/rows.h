@@ -2,7 +2,7 @@
 #pragma once
 #include "../core/parallel.h"
 #include "../simd/rows.h"
-#include "strided.h"
+#include "rows_check.h"
 
 namespace osc {
 
@@ -14,14 +14,6 @@ bool each_row_block(int64_t rows, int64_t length, const Context& context, F&& f)
   return parallel_for((rows + block - 1) / block, context, [&](int64_t tile) {
     f(tile * block, std::min(rows, (tile + 1) * block));
   });
-}
-
-// A contiguous real tensor of rank 2.
-inline bool is_matrix(const Tensor& t) { return t.rank == 2 && is_real(t) && is_contiguous(t); }
-
-// A contiguous vector of `length` elements.
-inline bool is_vector(const Tensor& t, int32_t dtype, int64_t length) {
-  return t.rank == 1 && t.dtype == dtype && t.shape[0] == length && is_contiguous(t);
 }
 
 }  // namespace osc

@@ -55,12 +55,8 @@ void sum_rows(const Sorted& sorted, const E* g, int64_t inner, int64_t first, in
 }  // namespace
 
 Status scatter_add(ScatterAddArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &g = args.g, &index = args.index, &y = args.y;
-  const bool fits = g.rank == 3 && y.rank == 3 && index.rank == 2 && is_real(g) && g.dtype == y.dtype &&
-                    index.dtype == OSC_INT32 && is_contiguous(g) && is_contiguous(y) && is_contiguous(index) &&
-                    (index.shape[0] == g.shape[0] || index.shape[0] == 1) && y.shape[0] == g.shape[0] &&
-                    g.shape[1] == index.shape[1] && y.shape[2] == g.shape[2];
-  if (!fits) return fail(OSC_ARGUMENT, 0, "g must be [outer, m, inner], index int32 [outer or 1, m], y [outer, n, inner]");
   const int64_t outer = y.shape[0], n = y.shape[1], inner = y.shape[2], m = index.shape[1];
   std::atomic<int64_t> bad{-1};
   std::atomic<bool> enough{true};
@@ -94,10 +90,7 @@ Status scatter_add(ScatterAddArgs& args, const Context& context) {
   });
   if (!done) return aborted();
   if (!enough) return fail(OSC_OUT_OF_MEMORY, (n + m) * 4, "no memory for the order of the index");
-  if (bad >= 0) {
-    return fail(OSC_ARGUMENT, bad, "index %d at position %lld is not from 0 to %lld", data<int32_t>(index)[bad],
-                static_cast<long long>(bad), static_cast<long long>(n - 1));
-  }
+  if (bad >= 0) return index_out_of_range(bad, data<int32_t>(index)[bad], n);
   return ok();
 }
 

@@ -1,14 +1,12 @@
 #include "../kernels.h"
 #include "elementwise.h"
+#include "elementwise_check.h"
 
 namespace osc {
 
 Status select(SelectArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &condition = args.condition, &a = args.a, &b = args.b, &y = args.y;
-  if (!is_real(y) || condition.dtype != OSC_BOOL || a.dtype != y.dtype || b.dtype != y.dtype ||
-      !same_shape(condition, y) || !same_shape(a, y) || !same_shape(b, y) || !is_contiguous(y)) {
-    return fail(OSC_ARGUMENT, 0, "condition must be bool, a, b and y one real dtype, all one shape, y contiguous");
-  }
   const Walk<3> walk({&condition, &a, &b});
   const bool done = with_real(y.dtype, [&](auto zero) {
     using E = decltype(zero);

@@ -7,12 +7,9 @@
 namespace osc {
 
 Status softmax(SoftmaxArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &y = args.y;
-  if (!is_matrix(x) || !is_matrix(y) || x.dtype != y.dtype || !same_shape(x, y)) {
-    return fail(OSC_ARGUMENT, 0, "x and y must be matrices of one shape and real dtype");
-  }
   const int64_t length = x.shape[1], queries = args.causal_rows;
-  if (queries < 0 || (queries > 0 && x.shape[0] % queries != 0)) return fail(OSC_ARGUMENT, 0, "causal_rows must divide the rows");
   const bool done = with_real(x.dtype, [&](auto zero) {
     using E = decltype(zero);
     const auto& loops = rows().of<E>();

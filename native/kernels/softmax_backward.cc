@@ -4,11 +4,8 @@
 namespace osc {
 
 Status softmax_backward(SoftmaxBackwardArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &y = args.y, &g = args.g, &dx = args.dx;
-  if (!is_matrix(y) || !is_matrix(g) || !is_matrix(dx) || y.dtype != g.dtype || y.dtype != dx.dtype ||
-      !same_shape(y, g) || !same_shape(y, dx)) {
-    return fail(OSC_ARGUMENT, 0, "y, g and dx must be matrices of one shape and real dtype");
-  }
   const int64_t length = y.shape[1];
   const bool done = with_real(y.dtype, [&](auto zero) {
     using E = decltype(zero);

@@ -1,18 +1,13 @@
 #include "../kernels.h"
 #include "elementwise.h"
+#include "elementwise_check.h"
 
 namespace osc {
 
 Status unary(UnaryArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &weight = args.weight, &y = args.y;
   const bool weighted = weight.data != nullptr;
-  if (args.op < 0 || args.op >= kUnaryOps || args.order < 0 || args.order >= kOrders) {
-    return fail(OSC_ARGUMENT, 0, "no such op or order");
-  }
-  if (!is_real(y) || x.dtype != y.dtype || !same_shape(x, y) || !is_contiguous(y) ||
-      (weighted && (weight.dtype != y.dtype || !same_shape(weight, y)))) {
-    return fail(OSC_ARGUMENT, 0, "x, weight and y must have one shape and one real dtype, y contiguous");
-  }
   const Walk<2> walk({&x, weighted ? &weight : &x});
   const bool done = with_real(y.dtype, [&](auto zero) {
     using E = decltype(zero);

@@ -1,4 +1,5 @@
 // Elementwise functions, comparisons, reductions, copies and products over strided views.
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -111,6 +112,21 @@ void reductions() {
   }
 }
 
+// Few outputs of many elements, which are cut into segments: all of them, along rows, along columns.
+template <class T>
+void long_reductions() {
+  for (const auto& [rows, columns, kept] : {std::array<int64_t, 3>{1, 70'001, 0}, {3, 40'000, 1}, {40'000, 3, 2}}) {
+    const Owned<T> x = random_tensor<T>({rows, columns}, 1), y({kept == 1 ? rows : 1, kept == 2 ? columns : 1});
+    for (const int64_t op : {0, 1}) {
+      ReduceArgs args;
+      args.x = x.view(), args.y = y.view(), args.op = op, args.scale = 1;
+      // Sums of numbers below 1 that may cancel down to the root of how many they are.
+      const double terms = static_cast<double>(rows * columns);
+      CHECK(same_as_cpu(args, {{"y", {op == 1 ? 0.0 : sizeof(T) == 4 ? 1.0 : terms}}}) == OSC_OK);
+    }
+  }
+}
+
 template <class T>
 void products() {
   struct Setting {
@@ -164,6 +180,8 @@ KERNEL_TEST(select) {
 KERNEL_TEST(reduce) {
   reductions<float>();
   reductions<double>();
+  long_reductions<float>();
+  long_reductions<double>();
 }
 
 KERNEL_TEST(copy) {
