@@ -85,6 +85,30 @@
   F(in, grad) F(in, h) F(inout, theta) F(inout, m) F(out, clipped) F(f64, lr) F(f64, beta1) F(f64, weight_decay) \
   F(f64, scale) F(i64, hutchinson) F(i64, check_finite)
 
+// innaprop_step: v <- EMA(v, grad^2; sigma), u = grad / (sqrt(vhat) + eps), then with offset = 1 - alpha beta and theta decayed:
+//   psi <- (1 - lr/beta) psi + lr (1/beta - alpha) theta,
+//   theta <- (1 + lr offset/(beta - lr)) theta - lr/(beta - lr) psi - lr beta u. lag is psi - offset theta (before the
+//   decay), zero at first: in it a step is theta <- theta - (lr/beta) lag - lr beta u, without cancellation. lr < beta.
+//   28 bytes an element. Source: Bolte et al., A second-order-like optimizer with adaptive gradient scaling, 2024.
+#define OSC_FIELDS_innaprop_step(F)                                                                             \
+  F(in, grad) F(inout, theta) F(inout, lag) F(inout, v) F(f64, lr) F(f64, alpha) F(f64, beta) F(f64, sigma)      \
+  F(f64, eps) F(f64, weight_decay) F(i64, step) F(i64, check_finite)
+
+// oasis_step: curvature <- EMA(curvature, diagonal; beta2), m <- EMA(m, grad; beta1),
+//   theta <- (1 - lr weight_decay) theta - lr mhat / max(|curvature|, alpha), mhat bias-corrected. m may be empty: the gradient
+//   itself, and beta1 is 0. 28 bytes an element, 20 without m. Source: Jahani et al., Doubly adaptive scaled algorithm, 2022.
+#define OSC_FIELDS_oasis_step(F)                                                                              \
+  F(in, grad) F(in, diagonal) F(inout, theta) F(inout, m) F(inout, curvature) F(f64, lr) F(f64, beta1)         \
+  F(f64, beta2) F(f64, alpha) F(f64, weight_decay) F(i64, step) F(i64, check_finite)
+
+// adafisher_step: m <- EMA(m, grad; beta), theta <- (1 - lr weight_decay) theta - lr mhat / (rows_i columns_j + damping) for
+//   element (i, j); with l2 weight_decay theta is added to the gradient instead. rows [r] and columns [c] float32, r c the
+//   size of theta: diagonals of the factors of a layer's Fisher matrix. Both absent: the divisor is 1. 20 bytes an element.
+//   Source: Martins Gomes et al., AdaFisher, 2025.
+#define OSC_FIELDS_adafisher_step(F)                                                                          \
+  F(in, grad) F(opt, rows) F(opt, columns) F(inout, theta) F(inout, m) F(f64, lr) F(f64, beta) F(f64, damping) \
+  F(f64, weight_decay) F(i64, l2) F(i64, step) F(i64, check_finite)
+
 // hutchinson_accumulate: takes one estimate d of a Hessian's diagonal from hv = H z into running statistics, in one pass.
 //   d = z hv (kind 0), |hv| (1) or hv^2 (2), then averaged over blocks (segments as in adahessian_step). hv float32, contiguous;
 //   probe z of its size, for kind 0; absent: z is drawn as random_fill would (kind 2, seed, stream, step, index), never stored.

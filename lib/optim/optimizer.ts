@@ -288,6 +288,27 @@ export abstract class Optimizer<
     );
   }
 
+  /** @internal For an optimizer that works through this one: what it needs of the loss. */
+  ask(question: Question<Extra>): Evaluation {
+    return this.evaluate(question);
+  }
+
+  /** @internal For an optimizer that works through this one: a step with an evaluation that was checked. */
+  async advance(evaluation: Evaluation): Promise<void> {
+    await this.update(evaluation, this.#steps);
+    this.#steps += 1;
+  }
+
+  /** @internal Whether it scales gradients down itself. */
+  get clips(): boolean {
+    return this.#clipNorm !== undefined;
+  }
+
+  /** @internal The parameters, in their order. */
+  get parameters(): readonly Parameter[] {
+    return this.slots.map(({ name, tensor }) => ({ name, tensor }));
+  }
+
   /** Numbers a subclass keeps beside its tensors. */
   protected stateNumbers(): Readonly<Record<string, string>> {
     return {};

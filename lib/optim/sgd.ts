@@ -42,6 +42,12 @@ export class SGD extends Optimizer<SGDOptions, keyof typeof numbers> {
     for (const slot of this.slots) this.addState(slot, "buffer");
   }
 
+  /** @internal How it averages gradients at the first step, in the words of FOSI. */
+  get averaging(): "none" | "heavyBall" | "nesterov" {
+    if (this.slots.every((slot) => this.at(slot, 0).momentum === 0)) return "none";
+    return this.options.nesterov === true ? "nesterov" : "heavyBall";
+  }
+
   protected async update({ gradients }: Evaluation, step: number): Promise<object> {
     await Promise.all(
       this.slots.map(async (slot) => {

@@ -10,6 +10,7 @@ export type {
   TracePoint,
   Vector,
 } from "./types.js";
+export { modelProblem, type ModelProblem } from "./model-problem.js";
 export { newton, type NewtonOptions, type NewtonTrace } from "./newton.js";
 export type { NewtonStep } from "./newton-steps.js";
 export { lazyNewton, type LazyNewtonOptions, type LazyNewtonTrace } from "./lazy-newton.js";

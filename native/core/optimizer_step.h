@@ -136,4 +136,82 @@ struct SophiaStep {
   }
 };
 
+// v <- EMA(v, g^2), lag <- lag + offset lr weight_decay theta, move = -(lr / beta) lag - lr beta g / (sqrt(vhat) + eps),
+// theta <- (1 - lr weight_decay) theta + move, lag <- (1 - lr / beta) lag - offset move, where offset = 1 - alpha beta. The
+// published form keeps psi = lag + offset theta; its theta is a difference of nearly equal terms, this one is not.
+struct InnapropStep {
+  Ema second;
+  float decay, pull, push, keep, offset, catch_up, root_scale, eps;
+
+  InnapropStep(double lr, double alpha, double beta, double sigma, double eps_, double weight_decay, int64_t t)
+      : second(sigma),
+        decay(static_cast<float>(1 - lr * weight_decay)),
+        pull(static_cast<float>(lr / beta)),
+        push(static_cast<float>(lr * beta)),
+        keep(static_cast<float>(1 - lr / beta)),
+        offset(static_cast<float>(1 - alpha * beta)),
+        catch_up(static_cast<float>((1 - alpha * beta) * lr * weight_decay)),
+        root_scale(static_cast<float>(1 / std::sqrt(bias_correction(sigma, t)))),
+        eps(static_cast<float>(eps_)) {}
+
+  OSC_ELEMENT void operator()(float& theta, float g, float& lag, float& v) const {
+    v = second.square(v, g);
+    const float denominator = fmaf(sqrtf(v), root_scale, eps);
+    const float direction = g == 0 ? 0.0F : g / denominator;
+    const float behind = fmaf(catch_up, theta, lag);
+    const float move = fmaf(-push, direction, -(pull * behind));
+    const float moved = fmaf(decay, theta, move);
+    theta = push == 0 ? theta : moved;
+    lag = fmaf(-offset, move, keep * behind);
+  }
+};
+
+// curvature <- EMA(curvature, d), m <- EMA(m, g), theta <- (1 - lr weight_decay) theta - lr mhat / max(|curvature|, alpha).
+struct OasisStep {
+  Ema first, second;
+  Move move;
+  float alpha;
+
+  OasisStep(double lr, double beta1, double beta2, double alpha_, double weight_decay, int64_t t)
+      : first(beta1),
+        second(beta2),
+        move(lr, weight_decay, lr / bias_correction(beta1, t)),
+        alpha(static_cast<float>(alpha_)) {}
+
+  OSC_ELEMENT void along(float& theta, float direction, float d, float& curvature) const {
+    curvature = second(curvature, d);
+    const float size = fabsf(curvature);
+    theta = move(theta, direction / (size < alpha ? alpha : size));
+  }
+  OSC_ELEMENT void operator()(float& theta, float g, float d, float& m, float& curvature) const {
+    m = first(m, g);
+    along(theta, m, d, curvature);
+  }
+};
+
+// m <- EMA(m, g), theta <- (1 - lr weight_decay) theta - lr mhat / (s h + damping); with l2 weight_decay theta is added to g
+// instead. s and h: the diagonals of the two factors of a layer's Fisher matrix, at the element's row and column.
+struct AdafisherStep {
+  Ema first;
+  Move move;
+  float l2, damping;
+
+  AdafisherStep(double lr, double beta, double damping_, double weight_decay, bool l2_, int64_t t)
+      : first(beta),
+        move(lr, l2_ ? 0 : weight_decay, lr / bias_correction(beta, t)),
+        l2(static_cast<float>(l2_ ? weight_decay : 0)),
+        damping(static_cast<float>(damping_)) {}
+
+  OSC_ELEMENT float momentum(float theta, float g, float m) const { return first(m, fmaf(l2, theta, g)); }
+  OSC_ELEMENT void operator()(float& theta, float g, float& m, float s, float h) const {
+    m = momentum(theta, g, m);
+    theta = move(theta, m == 0 ? 0.0F : m / fmaf(s, h, damping));
+  }
+  // A parameter without factors.
+  OSC_ELEMENT void operator()(float& theta, float g, float& m) const {
+    m = momentum(theta, g, m);
+    theta = move(theta, m);
+  }
+};
+
 }  // namespace osc

@@ -33,4 +33,18 @@ inline Status check_flat(std::initializer_list<NamedVector> vectors) {
   return ok();
 }
 
+inline bool given(const Tensor& optional) { return optional.data != nullptr && size_of(optional) > 0; }
+
+// One float32 for each row and each column of a matrix of `size` elements; or neither.
+inline Status check_factors(const Tensor& rows, const Tensor& columns, int64_t size) {
+  if (size == 0 || (!given(rows) && !given(columns))) return ok();
+  for (const Tensor* factor : {&rows, &columns}) {
+    if (!given(*factor) || factor->dtype != OSC_FLOAT32 || !is_contiguous(*factor)) {
+      return fail(OSC_ARGUMENT, 0, "rows and columns must be contiguous float32");
+    }
+  }
+  if (size_of(rows) * size_of(columns) != size) return fail(OSC_ARGUMENT, 0, "rows and columns must fit theta");
+  return ok();
+}
+
 }  // namespace osc

@@ -37,6 +37,12 @@ struct PruneCount {
   int64_t below, equal;
 };
 
+// Elements first, first + 1, ... of a matrix with rows of `width`, one number for each row and each column. rows null: none.
+struct MatrixPart {
+  const float *rows, *columns;
+  int64_t first, width;
+};
+
 struct FlatSimd {
   // y[i] = shift + scale * number i of the kind and key, i in [first, first + count).
   void (*random)(RandomKind kind, const RandomKey& key, int64_t first, int64_t count, float scale, float shift, float* y);
@@ -60,6 +66,10 @@ struct FlatSimd {
   void (*adahessian)(const AdaHessianStep& step, const float* g, const float* d, float* theta, float* m, float* v,
                      int64_t count);
   int64_t (*sophia)(const SophiaStep& step, const float* g, const float* h, float* theta, float* m, int64_t count);
+  void (*innaprop)(const InnapropStep& step, const float* g, float* theta, float* lag, float* v, int64_t count);
+  void (*oasis)(const OasisStep& step, const float* g, const float* d, float* theta, float* m, float* curvature,
+                int64_t count);  // m may be null
+  void (*adafisher)(const AdafisherStep& step, const float* g, const MatrixPart& part, float* theta, float* m, int64_t count);
 
   bool (*all_finite)(const float* x, int64_t count);
 };

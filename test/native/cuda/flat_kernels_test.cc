@@ -118,6 +118,58 @@ KERNEL_TEST(sophia_step) {
   }
 }
 
+KERNEL_TEST(innaprop_step) {
+  for (const int64_t size : kSizes) {
+    const Owned<float> grad = random_tensor<float>({size}, 1), theta = random_tensor<float>({size}, 2), lag = random_tensor<float>({size}, 3);
+    const Owned<float> v = positive(size, 4);
+    InnapropStepArgs args;
+    args.grad = grad.view(), args.theta = theta.view(), args.lag = lag.view(), args.v = v.view();
+    args.lr = 0.1, args.alpha = 0.1, args.beta = 0.9, args.sigma = 0.99, args.eps = 1e-8, args.weight_decay = 0.01, args.step = 3, args.check_finite = 1;
+    CHECK(same_as_cpu(args) == OSC_OK);
+    if (size == 0) continue;
+    grad[size - 1] = kNaN;
+    CHECK(same_as_cpu(args) == OSC_NON_FINITE);
+  }
+}
+
+KERNEL_TEST(oasis_step) {
+  for (const int64_t size : kSizes) {
+    for (const bool averaged : {false, true}) {
+      const Owned<float> grad = random_tensor<float>({size}, 1), theta = random_tensor<float>({size}, 2), m = random_tensor<float>({averaged ? size : 0}, 3);
+      const Owned<float> diagonal = random_tensor<float>({size}, 4), curvature = random_tensor<float>({size}, 5);
+      OasisStepArgs args;
+      args.grad = grad.view(), args.diagonal = diagonal.view(), args.theta = theta.view(), args.m = m.view(), args.curvature = curvature.view();
+      args.lr = 0.1, args.beta1 = averaged ? 0.9 : 0.0, args.beta2 = 0.99, args.alpha = 0.2, args.weight_decay = 0.01, args.step = 3, args.check_finite = 1;
+      CHECK(same_as_cpu(args) == OSC_OK);
+      if (size == 0) continue;
+      diagonal[size / 2] = kNaN;
+      CHECK(same_as_cpu(args) == OSC_NON_FINITE);
+    }
+  }
+}
+
+KERNEL_TEST(adafisher_step) {
+  for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{0, 3}, {1, 1}, {37, 1}, {7, 715}, {1, 5003}}) {
+    const int64_t size = rows * columns;
+    for (const int64_t l2 : {0, 1}) {
+      const Owned<float> grad = random_tensor<float>({size}, 1), theta = random_tensor<float>({size}, 2), m = random_tensor<float>({size}, 3);
+      const Owned<float> s = positive(rows, 4), h = positive(columns, 5);
+      AdafisherStepArgs args;
+      args.grad = grad.view(), args.theta = theta.view(), args.m = m.view();
+      args.lr = 0.1, args.beta = 0.9, args.damping = 1e-3, args.weight_decay = 0.01, args.l2 = l2, args.step = 3, args.check_finite = 1;
+      CHECK(same_as_cpu(args) == OSC_OK);
+      args.rows = s.view(), args.columns = h.view();
+      CHECK(same_as_cpu(args) == OSC_OK);
+      args.columns.shape[0] += 1;
+      CHECK(same_as_cpu(args) == (size == 0 ? OSC_OK : OSC_ARGUMENT));
+      args.columns.shape[0] -= 1;
+      if (size == 0) continue;
+      grad[size / 2] = kNaN;
+      CHECK(same_as_cpu(args) == OSC_NON_FINITE);
+    }
+  }
+}
+
 KERNEL_TEST(hutchinson_accumulate) {
   for (const int64_t size : {int64_t{0}, int64_t{8}, int64_t{5000}, int64_t{20000}}) {
     for (const int64_t kind : {0, 1, 2}) {
