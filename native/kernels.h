@@ -392,6 +392,19 @@
 #define OSC_FIELDS_cross_entropy_backward(F)                                              \
   F(in, x) F(in, target) F(in, log_sum) F(in, weight) F(out, dx) F(i64, ignore) F(i64, ignore_index)
 
+// ctc_loss: minus the log-probability of each target under connectionist temporal classification, and its derivative by x.
+//   x [n, steps, classes] real log-probabilities (any weights); target [n, labels] int32, no blanks; input_length,
+//   target_length [n] int32; loss [n]; slope as x, 0 after a sequence's own steps. ARGUMENT, index = sequence: a length out of
+//   range, a label that is the blank or no class, fewer steps than the target needs. A target of probability 0: loss
+//   infinite, slope NaN. Sums in float64.
+//   Work: 8 steps (2 labels + 1) exponentials a sequence. Workspace: 8 (steps + 4) (2 labels + 1) bytes for each in flight.
+#define OSC_FIELDS_ctc_loss(F) \
+  F(in, x) F(in, target) F(in, input_length) F(in, target_length) F(out, loss) F(out, slope) F(i64, blank)
+
+// ctc_loss_curvature: y = d slope / d x times v, the Hessian of ctc_loss times v. v, y as x; the rest as there, twice the work.
+#define OSC_FIELDS_ctc_loss_curvature(F) \
+  F(in, x) F(in, v) F(in, target) F(in, input_length) F(in, target_length) F(out, y) F(i64, blank)
+
 // normalize: y = (x - mean) inverse_deviation for each row r of x [outer, rows, inner], over outer and inner, with
 //   inverse_deviation = 1 / sqrt(mean((x - mean)^2) + eps). centred = 0: mean is taken as 0 (root mean square).
 //   x, y contiguous; mean, inverse_deviation [rows]. Two passes; nothing to take a mean of gives NaN.

@@ -59,6 +59,7 @@ export {
 export { rotary, rotaryAngles, type RotaryOptions } from "./ops/rotary.js";
 export { argmax } from "../ops/argmax.js";
 export { embedding, gather, scatterAdd, takeAlong } from "./ops/indexing.js";
+export { ctcLoss, type CtcLossOptions } from "./ops/ctc.js";
 export { crossEntropy, type CrossEntropyOptions, type Reduction } from "./ops/losses.js";
 export {
   batchNorm,

@@ -16,7 +16,13 @@ import {
 import { ArgumentError, ShapeError, expected } from "../errors.js";
 import { sameShape, scope, type Tensor } from "../tensor/index.js";
 
-export { crossEntropy, type CrossEntropyOptions, type Reduction } from "../autodiff/index.js";
+export {
+  crossEntropy,
+  ctcLoss,
+  type CrossEntropyOptions,
+  type CtcLossOptions,
+  type Reduction,
+} from "../autodiff/index.js";
 
 export interface LossOptions {
   /** Default "mean", over all elements. */

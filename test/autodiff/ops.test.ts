@@ -15,7 +15,7 @@ import { images, others } from "./rows/images.js";
 import { products } from "./rows/products.js";
 import { reductions, views } from "./rows/reductions.js";
 import type { Row } from "./rows/row.js";
-import { attentions, indexing, norms, softmaxes } from "./rows/rows.js";
+import { attentions, indexing, norms, sequences, softmaxes } from "./rows/rows.js";
 import { settledMemory } from "../helpers/live-memory.js";
 
 const rows: Row[] = [
@@ -24,6 +24,7 @@ const rows: Row[] = [
   ...views,
   ...products,
   ...softmaxes,
+  ...sequences,
   ...norms,
   ...indexing,
   ...attentions,

@@ -1,5 +1,6 @@
 import * as ad from "../../../lib/autodiff/index.js";
 import { Tensor } from "../../../lib/tensor/index.js";
+import { ctcOfPaths } from "../../helpers/ctc-oracle.js";
 import { at, indices, plain, zip, type Plain } from "../../helpers/plain.js";
 import type { Row } from "./row.js";
 
@@ -141,6 +142,59 @@ export const softmaxes: Row[] = [
     plain: (x) => {
       const l = losses(x);
       return scalar((l[0]! + l[1]! + l[4]!) / 3);
+    },
+  },
+];
+
+const ctcTargets = () => ({
+  targets: Tensor.from(new Int32Array([1, 1, 3, 2, 0, 0]), [2, 3]),
+  inputLengths: Tensor.from(new Int32Array([6, 4]), [2]),
+  targetLengths: Tensor.from(new Int32Array([3, 1]), [2]),
+});
+
+/** By the definition: the sum over every path that becomes the target. */
+function ctcByPaths(x: Plain): number[] {
+  return [
+    ctcOfPaths((t, c) => at(x, [0, t, c]), 6, 4, [1, 1, 3], 0),
+    ctcOfPaths((t, c) => at(x, [1, t, c]), 4, 4, [2], 0),
+  ];
+}
+
+export const sequences: Row[] = [
+  {
+    name: "ctcLoss",
+    shapes: [[2, 6, 4]],
+    domain: (u) => 2 * u,
+    run: (x) => {
+      const { targets, ...lengths } = ctcTargets();
+      return (["mean", "sum", "none"] as const).map((reduction) =>
+        ad.ctcLoss(x, targets, { ...lengths, reduction }),
+      );
+    },
+    plain: (x) => {
+      const l = ctcByPaths(x);
+      return [
+        scalar((l[0]! / 3 + l[1]!) / 2),
+        scalar(total(l)),
+        { shape: [2], values: Float64Array.from(l) },
+      ];
+    },
+  },
+  {
+    name: "ctcLoss of logSoftmax, the blank last",
+    shapes: [[1, 4, 3]],
+    run: (x) =>
+      ad.ctcLoss(ad.logSoftmax(x), Tensor.from(new Int32Array([1, 0]), [1, 2]), {
+        inputLengths: Tensor.from(new Int32Array([4]), [1]),
+        targetLengths: Tensor.from(new Int32Array([2]), [1]),
+        blank: 2,
+        reduction: "sum",
+      }),
+    plain: (x) => {
+      const sums = [0, 1, 2, 3].map((t) =>
+        Math.log([0, 1, 2].reduce((s, c) => s + Math.exp(at(x, [0, t, c])), 0)),
+      );
+      return scalar(ctcOfPaths((t, c) => at(x, [0, t, c]) - sums[t]!, 4, 3, [1, 0], 2));
     },
   },
 ];

@@ -199,3 +199,28 @@ KERNEL_TEST(matmul) {
   products<float>();
   products<double>();
 }
+
+KERNEL_TEST(ctc_loss) {
+  Owned<int32_t> target({3, 4}), steps({3}), labels({3});
+  for (int64_t i = 0; i < 12; ++i) target[i] = static_cast<int32_t>(i % 5 == 4 ? 1 : 1 + i % 4);
+  steps[0] = 9, steps[1] = 0, steps[2] = 7, labels[0] = 4, labels[1] = 0, labels[2] = 2;
+  const Owned<double> x = random_tensor<double>({3, 9, 200}, 1), slope({3, 9, 200}), loss({3});
+  CtcLossArgs args;
+  args.x = x.view(), args.target = target.view(), args.input_length = steps.view(), args.target_length = labels.view();
+  args.loss = loss.view(), args.slope = slope.view(), args.blank = 0;
+  // Exponentials and logarithms of the device's own, 2 ulp each, over 9 steps.
+  CHECK(same_as_cpu(args, {{"loss", {64}}, {"slope", {64}}}) == OSC_OK);
+  steps[2] = 1;
+  CHECK(same_as_cpu(args) == OSC_ARGUMENT);
+}
+
+KERNEL_TEST(ctc_loss_curvature) {
+  Owned<int32_t> target({2, 3}), steps({2}), labels({2});
+  for (int64_t i = 0; i < 6; ++i) target[i] = static_cast<int32_t>(1 + i % 2);
+  steps[0] = 5, steps[1] = 8, labels[0] = 3, labels[1] = 1;
+  const Owned<float> x = random_tensor<float>({2, 8, 6}, 1), v = random_tensor<float>({2, 8, 6}, 2), y({2, 8, 6});
+  CtcLossCurvatureArgs args;
+  args.x = x.view(), args.v = v.view(), args.target = target.view(), args.input_length = steps.view();
+  args.target_length = labels.view(), args.y = y.view(), args.blank = 0;
+  CHECK(same_as_cpu(args, {{"y", {2}}}) == OSC_OK);
+}
