@@ -40,6 +40,10 @@ export {
   type GradualStep,
   type NamedMasks,
 } from "./gradual.js";
+export { fgsm, pgd, type AttackOptions } from "./attack.js";
+export { madSaliency, type MadStatistics, softplusInverse } from "./passes/mad.js";
+export { madScores, type MadScoresOptions } from "./passes/mad-scores.js";
+export { type ByScoresOptions, pruneByScores } from "./passes/by-scores.js";
 export { mfac, type MfacOptions, mfacSync } from "./passes/mfac.js";
 export { obert, type ObertOptions, obertSync } from "./passes/obert.js";
 export {

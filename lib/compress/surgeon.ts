@@ -13,6 +13,9 @@ import { checkWeight } from "./layer-input.js";
 import { type PruneReport, countZeros } from "./prune-report.js";
 import type { Sparsity } from "./sparsity.js";
 
+/** The largest float32. */
+export const LARGEST = (2 - 2 ** -23) * 2 ** 127;
+
 /** One layer: its weight as `[out, in]` float32 and its mask, bool, 1 where the weight is still there. */
 export interface Layer {
   readonly weight: Tensor;
@@ -51,7 +54,7 @@ function ones({ shape, size, device }: Tensor): Tensor<"bool"> {
   return Tensor.from(new Uint8Array(size).fill(1), shape, { dtype: "bool", device });
 }
 
-/** `w^2 / (2 diagonal + eps)` as float32, -1 where pruned before, so that those go first. Flat; the caller disposes it. */
+/** `w^2 / (2 diagonal + eps)` as float32; weights pruned before go first. The caller disposes it. */
 export function saliency(
   fn: string,
   weight: Tensor,
@@ -66,14 +69,11 @@ export function saliency(
   return prunedFirst(fn, scores, mask);
 }
 
-/** `score mask - (1 - mask)`: the scores of what is still there, -1 elsewhere. */
+/** The scores of what is still there as float32, less than any number elsewhere. */
 export function prunedFirst(fn: string, scores: Tensor, mask: Tensor): Tensor<"float32"> {
-  using wide = scores.toDType("float64");
-  using kept = mask.toDType("float64");
-  using less = unary(fn, "affine", kept, { alpha: 1, beta: -1 });
-  using visible = binary(fn, "multiply", wide, kept);
-  using sum = binary(fn, "add", visible, less);
-  return sum.toDType("float32");
+  using narrow = scores.toDType("float32");
+  using least = Tensor.from([-LARGEST], [1], { device: scores.device });
+  return select(fn, mask, narrow, least) as Tensor<"float32">;
 }
 
 /** How many values of a mask are 0. */

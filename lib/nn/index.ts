@@ -22,6 +22,7 @@ export {
   type NormModuleOptions,
 } from "./norms.js";
 export type { Parameter } from "./parameter.js";
+export { withWeights, type WeightLayer } from "./with-weights.js";
 export { Sequential, type Stage } from "./sequential.js";
 export {
   FeedForward,

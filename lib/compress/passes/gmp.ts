@@ -10,6 +10,7 @@ import { startMeasuring } from "../layer-report.js";
 import type { PruneResult } from "../prune-report.js";
 import { resolveFraction } from "../sparsity.js";
 import {
+  LARGEST,
   type Layer,
   type Masks,
   countPruned,
@@ -18,9 +19,6 @@ import {
   surgeonReport,
   takeLayers,
 } from "../surgeon.js";
-
-/** Of float32. */
-const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
 export interface GmpOptions {
   /** Fraction of the weights that are zero afterwards: round(sparsity d) of them, or as many as are pruned already. */
@@ -92,7 +90,7 @@ function* task(fn: string, weights: readonly Tensor[], options: GmpOptions): Tas
   }
 }
 
-/** |w|, -1 where pruned before; the first of the largest of each row counts as larger than all when it is to stay. */
+/** |w|; what was pruned before goes first, and a largest weight of each row last when it is to stay. */
 function* scoresOf(
   fn: string,
   { weight, mask }: Layer,
