@@ -1,0 +1,42 @@
+/** The kernels that operations with derivatives call. */
+export const autodiffKernels = [
+  "unary",
+  "binary",
+  "compare",
+  "select",
+  "reduce",
+  "copy",
+  "convert",
+  "fill",
+  "random_fill",
+  "softmax",
+  "softmax_backward",
+  "cross_entropy",
+  "cross_entropy_backward",
+  "normalize",
+  "normalize_backward",
+  "gather",
+  "scatter_add",
+  "argmax",
+  "rotary",
+  "matmul",
+  "conv2d",
+  "conv2d_input",
+  "conv2d_weight",
+  "avg_pool",
+  "avg_pool_backward",
+  "max_pool",
+];
+
+/** Those and what optimizers call. */
+export const trainingKernels = [
+  ...autodiffKernels,
+  "vector_reduce",
+  "axpby",
+  "find_non_finite",
+  "hutchinson_accumulate",
+  "sgd_momentum_step",
+  "adamw_step",
+  "adahessian_step",
+  "sophia_step",
+];
