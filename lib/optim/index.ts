@@ -5,6 +5,12 @@ export {
   type AdaHessianProbes,
   type BlockSize,
 } from "./adahessian.js";
+export {
+  AdaFisher,
+  AdaFisherW,
+  type AdaFisherFactors,
+  type AdaFisherOptions,
+} from "./adafisher.js";
 export { AdamW, type AdamWOptions } from "./adamw.js";
 export { FOSI, type FOSIOptions, type FOSIStats } from "./fosi.js";
 export { INNAprop, type INNApropOptions } from "./innaprop.js";
@@ -22,6 +28,7 @@ export {
 } from "./optimizer.js";
 export type { Group, Match, Parameter } from "./parameters.js";
 export type { NamedSchedule, Scheduled, ScheduleFunction } from "./schedule.js";
+export { SAG, SAGA, type SAGData, type SAGOptions, type SAGStepOptions } from "./sag.js";
 export { SGD, type SGDOptions } from "./sgd.js";
 export {
   Sophia,
@@ -30,3 +37,4 @@ export {
   type SophiaStats,
   type SophiaStepOptions,
 } from "./sophia.js";
+export { SVRG, type SVRGData, type SVRGOptions, type SVRGStepOptions } from "./svrg.js";

@@ -7,6 +7,7 @@ import { flat, item } from "../ops/tensor-mean.js";
 import { vectorDot } from "../ops/vector-reduce.js";
 import { axpby } from "../ops/vector-update.js";
 import type { Tensor } from "../tensor/index.js";
+import { atPoint } from "./at-point.js";
 import { nextStepSize, preconditionerOf } from "./oasis-step-size.js";
 import {
   meanOver,
@@ -149,21 +150,14 @@ export class OASIS extends Optimizer<OASISOptions, Name, OASISStats> {
 
   /** The gradients at the point before; the parameters are there meanwhile. */
   #gradientsBefore(fn: Question["fn"], microBatches: number): readonly Tensor[] {
-    const name = "OASIS.step";
-    const here = this.tensors().map((tensor) => tensor.contiguous());
-    try {
-      for (const slot of this.slots) copyInto(name, stateOf(slot, "previous"), slot.tensor);
+    const point = this.slots.map((slot) => stateOf(slot, "previous"));
+    return atPoint("OASIS.step", this.tensors(), point, () => {
       const { loss, gradients } = meanOver(microBatches, (k) =>
         valueAndGrad(() => fn(k), this.tensors()),
       );
       loss.dispose();
       return gradients;
-    } finally {
-      for (const { index, tensor } of this.slots) {
-        copyInto(name, item(here, index), tensor);
-        here[index]?.dispose();
-      }
-    }
+    });
   }
 
   protected async update(evaluation: OASISEvaluation, step: number): Promise<OASISStats> {

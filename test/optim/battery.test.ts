@@ -11,6 +11,8 @@ import {
 } from "../../lib/autodiff/index.js";
 import { memoryStats } from "../../lib/binding/index.js";
 import {
+  AdaFisher,
+  AdaFisherW,
   AdaHessian,
   AdamW,
   FOSI,
@@ -20,11 +22,15 @@ import {
   type Optimizer,
   type Parameter,
   type Scheduled,
+  SAG,
+  SAGA,
   SGD,
   Sophia,
+  SVRG,
   type StepOptions,
   type LossFunction,
 } from "../../lib/optim/index.js";
+import { Module } from "../../lib/nn/index.js";
 import { loadTensors, saveTensors } from "../../lib/formats/index.js";
 import { item } from "../../lib/ops/tensor-mean.js";
 import { Tensor } from "../../lib/tensor/index.js";
@@ -134,7 +140,53 @@ const rows: readonly Row[] = [
     tuned: { lr: 0.05, momentum: 0 },
     numbers: { lr: 0.1, momentum: 0.5 },
   },
+  {
+    name: "AdaFisher (no layers)",
+    make: (params, options) => new AdaFisher(asModule(params), options),
+    tuned: { lr: 0.03 },
+    numbers: { lr: 0.1, beta: 0.5, damping: 0.1, weightDecay: 0.1 },
+  },
+  {
+    name: "AdaFisherW (no layers)",
+    make: (params, options) => new AdaFisherW(asModule(params), options),
+    tuned: { lr: 0.03 },
+    numbers: { weightDecay: 0.1 },
+  },
+  {
+    name: "SVRG",
+    make: (params, options) => alwaysFull(new SVRG(params, { batches: 1, ...options })),
+    tuned: { lr: 0.03 },
+    numbers: { lr: 0.1, weightDecay: 0.1 },
+  },
+  {
+    name: "SAGA",
+    make: (params, options) => new SAGA(params, { batches: 3, ...options }),
+    tuned: { lr: 0.02 },
+    numbers: { lr: 0.1, weightDecay: 0.1 },
+  },
+  {
+    name: "SAG",
+    make: (params, options) => new SAG(params, { batches: 3, ...options }),
+    tuned: { lr: 0.01 },
+    numbers: { lr: 0.1, weightDecay: 0.1 },
+  },
 ];
+
+/** With the loss of a step as the loss of all data. */
+function alwaysFull(optimizer: SVRG): SVRG {
+  const step = optimizer.step.bind(optimizer);
+  optimizer.step = (loss, options) => step(loss, { fullLoss: loss, ...options });
+  return optimizer;
+}
+
+/** A model whose fields are the parameters. */
+function asModule(params: Iterable<Parameter>): Module {
+  const model = new (class extends Module {})();
+  return Object.assign(
+    model,
+    Object.fromEntries(Array.from(params, ({ name, tensor }) => [name, tensor])),
+  );
+}
 
 const steepness = Float32Array.from({ length: 12 }, (_, i) => 1 + i);
 const start = Float32Array.from({ length: 12 }, (_, i) => Math.sin(i + 1));
