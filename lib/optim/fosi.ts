@@ -6,6 +6,7 @@ import { vectorDot } from "../ops/vector-reduce.js";
 import { axpby, combineRows } from "../ops/vector-update.js";
 import type { NamedTensors } from "../formats/index.js";
 import { Tensor } from "../tensor/index.js";
+import { joinState, splitState } from "./base-state.js";
 import { extremeEigenpairs, type Eigenpairs } from "./fosi-eigenpairs.js";
 import {
   Optimizer,
@@ -58,8 +59,6 @@ export interface FOSIStats {
 
 /** An optimizer of any options and numbers. */
 type Base<Extra extends StepOptions> = Optimizer<OptimizerOptions, string, object, Extra>;
-
-const BASE = "base.";
 
 /**
  * FOSI over any optimizer: Newton steps in the span of the Hessian's extreme eigenvectors, which Lanczos' method finds every
@@ -283,24 +282,13 @@ export class FOSI<Extra extends StepOptions = StepOptions> extends Optimizer<
 
   /** Its own state, and the base's with `base.` before every name. */
   override stateDict(): NamedTensors {
-    const [own, base] = [super.stateDict(), this.#base.stateDict()];
-    const named = <T>(map: ReadonlyMap<string, T>) =>
-      Array.from(map, ([name, value]) => [BASE + name, value] as const);
-    return {
-      tensors: new Map([...own.tensors, ...named(base.tensors)]),
-      metadata: new Map([...own.metadata, ...named(base.metadata)]),
-    };
+    return joinState(super.stateDict(), this.#base.stateDict());
   }
 
-  override loadStateDict({ tensors, metadata }: NamedTensors): void {
-    const split = <T>(map: ReadonlyMap<string, T>, base: boolean) =>
-      new Map(
-        [...map]
-          .filter(([name]) => name.startsWith(BASE) === base)
-          .map(([name, value]) => [base ? name.slice(BASE.length) : name, value] as const),
-      );
-    this.#base.loadStateDict({ tensors: split(tensors, true), metadata: split(metadata, true) });
-    super.loadStateDict({ tensors: split(tensors, false), metadata: split(metadata, false) });
+  override loadStateDict(state: NamedTensors): void {
+    const { own, base } = splitState(state);
+    this.#base.loadStateDict(base);
+    super.loadStateDict(own);
   }
 
   /** Frees the state, the base's too. */

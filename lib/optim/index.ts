@@ -15,6 +15,7 @@ export { AdamW, type AdamWOptions } from "./adamw.js";
 export { FOSI, type FOSIOptions, type FOSIStats } from "./fosi.js";
 export { INNAprop, type INNApropOptions } from "./innaprop.js";
 export { MFAC, type MFACOptions, type MFACWindow } from "./mfac.js";
+export { MKOR, type MKOROptions, type MKORStats } from "./mkor.js";
 export { OASIS, type OASISCurvature, type OASISOptions, type OASISStats } from "./oasis.js";
 export {
   Optimizer,

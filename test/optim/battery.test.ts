@@ -18,6 +18,7 @@ import {
   FOSI,
   INNAprop,
   MFAC,
+  MKOR,
   OASIS,
   type Optimizer,
   type Parameter,
@@ -169,6 +170,17 @@ const rows: readonly Row[] = [
     make: (params, options) => new SAG(params, { batches: 3, ...options }),
     tuned: { lr: 0.01 },
     numbers: { lr: 0.1, weightDecay: 0.1 },
+  },
+  {
+    name: "MKOR over SGD (no layers)",
+    make: (params, options) => {
+      const base = new SGD(params, options);
+      return new MKOR(asModule(params), base, {
+        nonFinite: options?.["nonFinite"] as "skip" | undefined,
+      });
+    },
+    tuned: { lr: 0.03, momentum: 0 },
+    numbers: { lr: 0.1, momentum: 0.5, weightDecay: 0.1 },
   },
 ];
 
