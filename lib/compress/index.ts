@@ -87,5 +87,14 @@ export {
   type Recipe,
   type Rule,
 } from "./recipe.js";
+export {
+  allocateBits,
+  type AllocateOptions,
+  type BitAllocation,
+  type BitBudget,
+  type BitChoice,
+  type BitLayer,
+  type BitPoint,
+} from "./mixed/allocate-bits.js";
 export { type Plan, type PlanOptions, type PlanRow, planOnnx } from "./plan.js";
 export { type VerifyOptions, type VerifyReport, verifyOnnx } from "./verify.js";
