@@ -96,5 +96,24 @@ export {
   type BitLayer,
   type BitPoint,
 } from "./mixed/allocate-bits.js";
+export {
+  bisectBits,
+  type BisectOptions,
+  type BisectProbe,
+  type BisectResult,
+  type EvaluateBits,
+  interLayerSensitivity,
+  type InterLayerOptions,
+  type PairTerm,
+  pairTerms,
+} from "./mixed/bisect-bits.js";
+export {
+  layerSensitivities,
+  type LayerSensitivity,
+  type Sensitivities,
+  type SensitivityOptions,
+} from "./mixed/layer-sensitivities.js";
+export type { LayerCurvature } from "./mixed/layer-curvature.js";
+export type { SensitivityCache } from "./mixed/sensitivity-cache.js";
 export { type Plan, type PlanOptions, type PlanRow, planOnnx } from "./plan.js";
 export { type VerifyOptions, type VerifyReport, verifyOnnx } from "./verify.js";

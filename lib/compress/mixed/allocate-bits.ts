@@ -33,7 +33,7 @@ export interface BitBudget {
 }
 
 export interface AllocateOptions {
-  /** Partial selections kept by the dynamic programming, of which the frontier is made. Default 65536. */
+  /** Partial selections kept by the dynamic programming, of which the frontier is made. Default 16384. */
   readonly maxStates?: number | undefined;
   /** Nodes of branch and bound, which is asked when dynamic programming does not decide. Default 200000. */
   readonly maxNodes?: number | undefined;
@@ -82,7 +82,7 @@ export function allocateBits(
   options: AllocateOptions = {},
 ): BitAllocation {
   const fn = "allocateBits";
-  const { maxStates = 65536, maxNodes = 200_000 } = options;
+  const { maxStates = 16384, maxNodes = 200_000 } = options;
   checkInteger(fn, "maxStates", maxStates, 2, 2 ** 24);
   checkInteger(fn, "maxNodes", maxNodes, 1, Number.MAX_SAFE_INTEGER);
   checkLayers(fn, layers);
@@ -109,7 +109,8 @@ export function allocateBits(
         limits.length === 1 ? within : undefined,
       );
   if (found.best === undefined) throw cannotMeetAll(fn, items, limits, maxNodes);
-  const point = ({ picks, cost }: Selection): BitPoint => describePoint(layers, picks, cost, weights);
+  const point = ({ picks, cost }: Selection): BitPoint =>
+    describePoint(layers, picks, cost, weights);
   const best = point(found.best);
   return {
     ...best,
@@ -124,6 +125,7 @@ export function allocateBits(
 /** A limit of the budget, in the unit that sums are compared in. */
 interface Limit {
   readonly name: string;
+  readonly given: number;
   readonly limit: number;
   readonly use: (layer: BitLayer, choice: BitChoice) => number;
   /** From a sum to what the user speaks of. */
@@ -140,16 +142,18 @@ function limitsOf(fn: string, budget: BitBudget, weights: number): Limit[] {
   if (averageBits !== undefined)
     limits.push({
       name: "averageBits",
+      given: averageBits,
       // 3.3 * 10 is 32.999...: a sum of whole bits that is the budget must be within it.
       limit: averageBits * weights * (1 + 4 * Number.EPSILON),
       use: (layer, { bits }) => layer.weights * bits,
       shown: (sum) => sum / weights,
     });
   if (bytes !== undefined)
-    limits.push({ name: "bytes", limit: bytes, use: bytesOf, shown: same });
+    limits.push({ name: "bytes", given: bytes, limit: bytes, use: bytesOf, shown: same });
   for (const [name, limit] of Object.entries(uses))
     limits.push({
       name: `uses.${name}`,
+      given: limit,
       limit,
       use: (_, choice) => choice.uses?.[name] ?? Number.NaN,
       shown: same,
@@ -158,13 +162,13 @@ function limitsOf(fn: string, budget: BitBudget, weights: number): Limit[] {
     throw new ArgumentError(
       expected(fn, "averageBits, bytes or uses", "budget", Object.keys(budget)),
     );
-  for (const { name, limit } of limits)
-    checkNumber(fn, `budget.${name}`, limit, ">= 0", (value) => value >= 0);
+  for (const { name, given } of limits)
+    checkNumber(fn, `budget.${name}`, given, ">= 0", (value) => value >= 0);
   return limits;
 }
 
 function checkLayers(fn: string, layers: readonly BitLayer[]): void {
-  if (!Array.isArray(layers) || layers.length === 0)
+  if (layers.length === 0)
     throw new ArgumentError(expected(fn, "at least one layer", "layers", layers));
   const names = new Set<string>();
   for (const { name, weights, choices } of layers) {
@@ -195,7 +199,7 @@ function checkEach(
   items: readonly (readonly Choice[])[],
   limits: readonly Limit[],
 ): void {
-  limits.forEach(({ name, limit, shown }, k) => {
+  limits.forEach(({ name, given, limit, shown }, k) => {
     let least = 0;
     items.forEach((choices, i) => {
       const uses = choices.map((choice) => choice.uses[k]);
@@ -203,7 +207,7 @@ function checkEach(
         checkNumber(fn, `${name} of ${layers[i]?.name ?? ""}`, use, ">= 0", (value) => value >= 0);
       least += Math.min(...(uses as number[]));
     });
-    if (least > limit) throw cannotMeet(fn, name, shown(limit), shown(least), "");
+    if (least > limit) throw cannotMeet(fn, name, given, shown(least), "");
   });
 }
 
@@ -222,7 +226,7 @@ function cannotMeetAll(
   limits: readonly Limit[],
   maxNodes: number,
 ): Error {
-  for (const [k, { name, limit, shown }] of limits.entries()) {
+  for (const [k, { name, given, limit, shown }] of limits.entries()) {
     const others = limits.filter((_, other) => other !== k);
     const uses = items.map((choices) =>
       choices.map((choice) => ({
@@ -233,8 +237,8 @@ function cannotMeetAll(
     const all = others.map((other) => other.limit);
     const { best, complete } = chooseLeast(uses, all, maxNodes);
     if (best === undefined || !complete || best.cost <= limit) continue;
-    const held = ` with ${others.map((other) => `${other.name} ${other.shown(other.limit)}`).join(", ")}`;
-    return cannotMeet(fn, name, shown(limit), shown(best.cost), held);
+    const held = ` with ${others.map((other) => `${other.name} ${other.given}`).join(", ")}`;
+    return cannotMeet(fn, name, given, shown(best.cost), held);
   }
   return new ArgumentError(
     `${fn}: found no allocation within the budget in ${maxNodes} nodes; raise a limit or maxNodes`,

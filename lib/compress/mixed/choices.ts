@@ -116,15 +116,20 @@ function lowerHull(choices: readonly Choice[], limit: number): { use: number; co
   for (const point of points) {
     const last = hull.at(-1);
     if (last !== undefined && point.cost >= last.cost) continue;
-    for (;;) {
-      const [a, b] = hull.slice(-2);
-      if (a === undefined || b === undefined) break;
-      if ((b.cost - a.cost) * (point.use - a.use) < (point.cost - a.cost) * (b.use - a.use)) break;
-      hull.pop();
-    }
+    while (isAbove(hull, point)) hull.pop();
     hull.push(point);
   }
   return hull;
+}
+
+/** Whether the last point of the hull is not below the line from the one before it to `next`. */
+function isAbove(
+  hull: readonly { use: number; cost: number }[],
+  next: { use: number; cost: number },
+): boolean {
+  const [a, b] = hull.slice(-2);
+  if (a === undefined || b === undefined) return false;
+  return (b.cost - a.cost) * (next.use - a.use) >= (next.cost - a.cost) * (b.use - a.use);
 }
 
 /** Least cost of the items from `first` on when fractions may be chosen and `left` may be used; Infinity: it cannot be. */

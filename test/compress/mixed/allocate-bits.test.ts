@@ -61,7 +61,10 @@ function randomLayers(seed: number, count: number): BitLayer[] {
 }
 
 /** Every allocation in turn. */
-function leastCost(layers: readonly BitLayer[], budget: Required<BitBudget>): number {
+function leastCost(
+  layers: readonly BitLayer[],
+  budget: { averageBits: number; bytes: number; uses: Readonly<Record<string, number>> },
+): number {
   const total = layers.reduce((sum, layer) => sum + layer.weights, 0);
   let least = Infinity;
   const walk = (i: number, cost: number, bits: number, time: number): void => {
@@ -96,13 +99,17 @@ test("the optimum of random problems is what enumeration finds, by either search
       { averageBits, bytes: 900, uses: { time: 25 * (seed % 7) } },
     ];
     for (const budget of budgets) {
-      const least = leastCost(layers, { averageBits, bytes: Infinity, uses: {}, ...budget });
+      const least = leastCost(layers, {
+        averageBits,
+        bytes: budget.bytes ?? Infinity,
+        uses: budget.uses ?? {},
+      });
       if (least === Infinity) {
         expect(() => allocateBits(layers, budget)).toThrow("the budget cannot be met");
         refused += 1;
         continue;
       }
-      for (const maxStates of [65536, 4]) {
+      for (const maxStates of [16384, 4]) {
         const found = allocateBits(layers, budget, { maxStates });
         expect(found.cost).toBeCloseTo(least, 12);
         expect(found.gap).toBe(0);
@@ -115,7 +122,7 @@ test("the optimum of random problems is what enumeration finds, by either search
 
 test("the nearest budget that can be met can be met, and a little less cannot", () => {
   const layers = randomLayers(12, 6);
-  const small: BitBudget = { averageBits: 2.5, uses: { time: 20 } };
+  const small: BitBudget = { averageBits: 2.5, uses: { time: 80 } };
   let details: { limit?: string; nearest?: number } = {};
   try {
     allocateBits(layers, small);
@@ -134,22 +141,26 @@ test("a budget that is reached exactly is met", () => {
   expect(allocateBits(layers, { averageBits: 3.3 }).bits).toEqual([3.3]);
 });
 
-test("200 layers of random sizes: the gap is 0 by either search, and a larger budget never costs more", () => {
+test("60 layers of random sizes: proved best, a larger budget never costs more, a coarse search says how far off it is", () => {
   const next = numbers(7);
-  const layers = Array.from({ length: 200 }, (_, i) => {
+  const layers = Array.from({ length: 60 }, (_, i) => {
     const size = 64 * (1 + Math.floor(next() * 64));
     const sensitivity = next() ** 3;
     const choices = [2, 3, 4, 8].map((bits) => ({ bits, cost: size * sensitivity * 4 ** -bits }));
     return { name: `layer${i}`, weights: size, choices };
   });
   let before = Infinity;
-  for (const averageBits of [2, 2.5, 3, 3.5, 4, 6, 8]) {
+  for (const averageBits of [2, 3, 3.5, 8]) {
     const found = allocateBits(layers, { averageBits });
     expect(found.frontierExact).toBe(true);
     expect(found.gap).toBe(0);
     expect(found.averageBits).toBeLessThanOrEqual(averageBits);
     expect(found.cost).toBeLessThanOrEqual(before);
     before = found.cost;
+    const coarse = allocateBits(layers, { averageBits }, { maxStates: 64, maxNodes: 2000 });
+    expect(coarse.averageBits).toBeLessThanOrEqual(averageBits);
+    expect(coarse.cost).toBeGreaterThanOrEqual(found.cost * (1 - 1e-12));
+    expect(coarse.lowerBound).toBeLessThanOrEqual(found.cost * (1 + 1e-12));
   }
 });
 
