@@ -50,9 +50,7 @@ export function chooseLeast(
   const relaxations = limits.map((_, limit) => relax(items, limit));
   const least = suffixSums(items.map((choices) => Math.min(...choices.map(({ cost }) => cost))));
   const picks = new Int32Array(items.length);
-  let best = start;
-  let nodes = 0;
-  let complete = true;
+  const search = { best: start, nodes: 0, complete: true };
 
   const boundFrom = (item: number, used: readonly number[]): number => {
     let bound = least[item] ?? 0;
@@ -64,7 +62,8 @@ export function chooseLeast(
   };
   const visit = (item: number, cost: number, used: readonly number[]): void => {
     if (item === items.length) {
-      if (best === undefined || cost < best.cost) best = { picks: [...picks], cost };
+      if (search.best === undefined || cost < search.best.cost)
+        search.best = { picks: [...picks], cost };
       return;
     }
     const children = (items[item] ?? [])
@@ -75,12 +74,12 @@ export function chooseLeast(
       })
       .sort((a, b) => a.bound - b.bound);
     for (const { pick, sofar, sums, bound } of children) {
-      if (bound === Infinity || (best !== undefined && bound >= best.cost)) break;
-      if (nodes >= maxNodes) {
-        complete = false;
+      if (bound >= (search.best?.cost ?? Infinity)) break;
+      if (search.nodes >= maxNodes) {
+        search.complete = false;
         return;
       }
-      nodes += 1;
+      search.nodes += 1;
       picks[item] = pick;
       visit(item + 1, sofar, sums);
     }
@@ -88,7 +87,8 @@ export function chooseLeast(
   const none = limits.map(() => 0);
   const root = boundFrom(0, none);
   if (root < Infinity) visit(0, 0, none);
-  return { best, lowerBound: complete ? (best?.cost ?? Infinity) : root, complete, nodes };
+  const { best, complete } = search;
+  return { ...search, lowerBound: complete ? (best?.cost ?? Infinity) : root };
 }
 
 function relax(items: readonly (readonly Choice[])[], limit: number): Relaxation {
