@@ -40,10 +40,23 @@ export {
   type GradualStep,
   type NamedMasks,
 } from "./gradual.js";
+export { robustLoss } from "./robust-loss.js";
 export { fgsm, pgd, type AttackOptions } from "./attack.js";
 export { madSaliency, type MadStatistics, softplusInverse } from "./passes/mad.js";
 export { madScores, type MadScoresOptions } from "./passes/mad-scores.js";
 export { type ByScoresOptions, pruneByScores } from "./passes/by-scores.js";
+export {
+  channelUnits,
+  hapFates,
+  hapImportance,
+  headUnits,
+  type FateOptions,
+  type HapOptions,
+  type UnitFate,
+  type UnitLayer,
+  type UnitPart,
+} from "./passes/hap.js";
+export { hapPrune, ImplantConv2d, keepUnits, type KeptUnits } from "./passes/hap-apply.js";
 export { mfac, type MfacOptions, mfacSync } from "./passes/mfac.js";
 export { obert, type ObertOptions, obertSync } from "./passes/obert.js";
 export {

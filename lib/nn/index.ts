@@ -5,6 +5,7 @@ export {
   type MultiHeadAttentionOptions,
 } from "./attention.js";
 export { Conv2d, type Conv2dOptions } from "./conv2d.js";
+export { distillationLoss, type DistillationOptions } from "./distillation.js";
 export { Dropout } from "./dropout.js";
 export { Embedding, type EmbeddingOptions } from "./embedding.js";
 export * as init from "./init.js";
