@@ -188,15 +188,18 @@ void gram() {
   row(name, measure(name, [&] { return call("input_gram", args); }), 0, flops);
 }
 
-// A positive definite matrix with both halves: 1/2 everywhere, about n on the diagonal.
+// Positive definite matrices with both halves: 1/2 everywhere, about n on the diagonal.
 void fill_definite(const OnDevice& matrix, int64_t n) {
   const Tensor& view = matrix.view();
   std::vector<char> bytes(static_cast<size_t>(matrix.bytes()));
   const auto write = [&](auto zero) {
     using T = decltype(zero);
     T* values = reinterpret_cast<T*>(bytes.data());
-    std::fill(values, values + n * n, T(0.5));
-    for (int64_t i = 0; i < n; ++i) values[i * (n + 1)] = static_cast<T>(n + i % 7);
+    const int64_t size = size_of(view);
+    std::fill(values, values + size, T(0.5));
+    for (int64_t start = 0; start < size; start += n * n) {
+      for (int64_t i = 0; i < n; ++i) values[start + i * (n + 1)] = static_cast<T>(n + i % 7);
+    }
   };
   if (view.dtype == OSC_FLOAT64) write(0.0);
   else write(0.0F);
@@ -253,6 +256,27 @@ void factorizations() {
   }
 }
 
+// A^(-1/4) of four matrices at once, by the tridiagonal method, beside PyTorch's eigendecomposition route.
+void inverse_roots() {
+  constexpr int64_t kBatch = 4;
+  for (const int64_t order : {1024, 2048, 4096}) {
+    const int64_t n = scaled(order);
+    const std::string name = "matrix_inverse_root 4x" + by(n, n) + " p=4";
+    if (!has("matrix_inverse_root")) {
+      missing(name, "matrix_inverse_root");
+      continue;
+    }
+    OnDevice a({kBatch, n, n}, OSC_FLOAT32), root({kBatch, n, n}, OSC_FLOAT32), vectors({0}, OSC_FLOAT32), report({kBatch, 5}, OSC_FLOAT64);
+    fill_definite(a, n);
+    MatrixInverseRootArgs args;
+    args.a = a.view(), args.root = root.view(), args.vectors = vectors.view(), args.report = report.view();
+    args.basis.rank = 1;  // absent
+    args.p = 4, args.method = 0, args.ridge = 1e-6, args.tolerance = 1e-3, args.max_iterations = 100;
+    const double cube = static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);
+    row(name, measure(name, [&] { return call("matrix_inverse_root", args); }), 0, kBatch * 10.0 / 3.0 * cube);
+  }
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -272,6 +296,7 @@ int main(int count, char** words) {
   gram();
   gptq();
   factorizations();
+  inverse_roots();
   std::printf("\n  ]\n}\n");
   return 0;
 }
