@@ -504,8 +504,8 @@
 #define OSC_FIELDS_eigh(F) F(in, a) F(out, values) F(out, vectors) F(ret_f64, residual)
 
 // matrix_inverse_root: root = (a + ridge lambda_max I)^(-1/p), p = 1..8, lambda_max the largest eigenvalue of a.
-//   a symmetric. method 0 tridiagonal: reduction to tridiagonal form, rational function of that. 1 eigh: eigenvectors, which are
-//   written to vectors unless that is empty ([0]). 2 newton: coupled Newton iteration. 3 polynomial: minimax quadratics fitted to
+//   a symmetric. method 0 tridiagonal: reduction to tridiagonal form, rational function of that; on a GPU the same as 1. 1 eigh:
+//   eigenvectors, which are written to vectors unless that is empty ([0]). 2 newton: coupled Newton iteration. 3 polynomial: minimax quadratics fitted to
 //   the spectrum. 4 warm: to first order from `basis`, eigenvectors (columns) of a matrix close to a.
 //   precision 64: computed in float64 whatever the dtype; 0: in the dtype. retry: a float32 matrix that failed is computed again
 //   in float64. max_iterations: of methods 2 and 3, whose lambda_max is an estimate (Lanczos), within a few percent.

@@ -13,6 +13,33 @@ void dsyevd_(const char* jobz, const char* uplo, const int* n, double* a, const 
 
 #include <memory>
 
+namespace {
+
+// Columns of LAPACK are rows of ours; y = alpha op(A) x + beta y as a product with one column. Increments are positive.
+template <class T>
+void gemv_by_gemm(const char* trans, const int* m, const int* n, const T* alpha, const T* a, const int* lda, const T* x,
+                  const int* incx, const T* beta, T* y, const int* incy) {
+  const bool plain = *trans == 'N' || *trans == 'n';
+  const int rows = plain ? *m : *n, depth = plain ? *n : *m;
+  if (rows == 0) return;
+  osc::gemm(plain ? CblasTrans : CblasNoTrans, CblasNoTrans, rows, 1, depth, *alpha, a, *lda, x, *incx, *beta, y, *incy);
+}
+
+}  // namespace
+
+// LAPACK's gemv, for syevd. OpenBLAS's own brings 12 KB of thread-local memory, and a library with initial-exec variables
+// (scheduler.h) that asks for so much cannot be opened at run time.
+extern "C" {
+#define OSC_GEMV(name, T)                                                                                                \
+  void name(const char* trans, const int* m, const int* n, const T* alpha, const T* a, const int* lda, const T* x,       \
+            const int* incx, const T* beta, T* y, const int* incy) {                                                     \
+    gemv_by_gemm(trans, m, n, alpha, a, lda, x, incx, beta, y, incy);                                                    \
+  }
+OSC_GEMV(sgemv_, float)
+OSC_GEMV(dgemv_, double)
+#undef OSC_GEMV
+}
+
 namespace osc::library {
 namespace {
 

@@ -15,7 +15,8 @@ export interface MatrixInverseRootOptions {
   /** Added to the diagonal, as a fraction of the largest eigenvalue, which gives A + ridge lambda_max I; default 0. */
   readonly ridge?: number | undefined;
   /**
-   * - `tridiagonal`: A = Q T Q^T with T tridiagonal, a rational function of T, and back. Default on "cpu".
+   * - `tridiagonal`: A = Q T Q^T with T tridiagonal, a rational function of T, and back. Default on "cpu"; elsewhere
+   *   it is computed as `eigh` is.
    * - `eigh`: eigenvectors, which are returned too and can start a later call.
    * - `newton`: coupled Newton iteration.
    * - `polynomial`: minimax quadratics fitted to the spectrum; half the products of newton. Default on other devices.

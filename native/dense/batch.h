@@ -1,4 +1,4 @@
-// Batches of matrices: any leading dimensions, contiguous.
+// Workspaces, and the loop over a batch of matrices.
 #pragma once
 #include <cstdint>
 #include <mutex>
@@ -7,25 +7,8 @@
 #include "../core/memory.h"
 #include "../core/parallel.h"
 #include "../core/status.h"
-#include "../core/tensor.h"
 
 namespace osc {
-
-// Number of matrices in t, whose last two dimensions are the matrix.
-inline int64_t batch_of(const Tensor& t) {
-  int64_t count = 1;
-  for (int i = 0; i < t.rank - 2; ++i) count *= t.shape[i];
-  return count;
-}
-
-// Whether t is a contiguous batch of `rows` x `columns` matrices of this dtype with the leading dimensions of `like`.
-inline bool is_batch(const Tensor& t, const Tensor& like, int32_t dtype, int64_t rows, int64_t columns) {
-  if (t.rank != like.rank || t.rank < 2 || t.dtype != dtype || !is_contiguous(t)) return false;
-  for (int i = 0; i < t.rank - 2; ++i) {
-    if (t.shape[i] != like.shape[i]) return false;
-  }
-  return t.shape[t.rank - 2] == rows && t.shape[t.rank - 1] == columns;
-}
 
 // A workspace of `count` numbers; a kernel that gets none fails with OUT_OF_MEMORY (backend/kernel_table.cc).
 template <class T>

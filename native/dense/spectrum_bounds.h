@@ -1,10 +1,12 @@
 // The ends of a symmetric matrix's spectrum, estimated by a few Lanczos steps.
 #pragma once
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
-#include "inverse_root.h"
-#include "rational_root.h"
+#include "../core/philox.h"
+#include "sturm.h"
 
 namespace osc {
 
@@ -13,12 +15,13 @@ struct SpectrumBounds {
 };
 
 // At most `steps` steps from a fixed random vector, with full reorthogonalization. high is within a few percent of the largest
-// eigenvalue for 16 steps or more; low may be far above the smallest one. 2 n^2 flops a step.
-template <class Real>
-SpectrumBounds spectrum_bounds(const Real* a, int64_t lda, int64_t n, int64_t steps, const Context& context) {
+// eigenvalue for 16 steps or more; low may be far above the smallest one. multiply(v, w): w = A v, both n numbers of the host.
+template <class Real, class Multiply>
+SpectrumBounds spectrum_bounds(int64_t n, int64_t steps, Multiply&& multiply) {
   steps = std::min(steps, n);
   std::vector<double> d, e;
-  const auto basis = workspace<Real>(n * (steps + 1));
+  std::vector<Real> vectors(static_cast<size_t>(n * (steps + 1)));
+  Real* basis = vectors.data();
   for (int64_t i = 0; i < n; i += kSignsPerBlock) {
     const RandomBlock block = random_block(RandomKind::kRademacher, RandomKey{1, 0, 0}, static_cast<uint64_t>(i / kSignsPerBlock));
     for (int64_t b = 0; b < kSignsPerBlock && i + b < n; ++b) {
@@ -26,18 +29,13 @@ SpectrumBounds spectrum_bounds(const Real* a, int64_t lda, int64_t n, int64_t st
     }
   }
   for (int64_t step = 0; step < steps; ++step) {
-    const Real* v = basis.get() + step * n;
-    Real* w = basis.get() + (step + 1) * n;
-    std::fill_n(w, n, Real(0));
-    constexpr int64_t kRows = 256;
-    parallel_for((n + kRows - 1) / kRows, context, [&](int64_t tile) {
-      const int64_t i = tile * kRows;
-      gemv(CblasNoTrans, std::min(kRows, n - i), n, Real(1), a + i * lda, lda, v, 1, w + i, 1);
-    });
+    const Real* v = basis + step * n;
+    Real* w = basis + (step + 1) * n;
+    multiply(v, w);
     double along = 0, length = 0;
     for (int round = 0; round < 2; ++round) {
       for (int64_t k = step; k >= 0; --k) {
-        const Real* u = basis.get() + k * n;
+        const Real* u = basis + k * n;
         double dot = 0;
         for (int64_t i = 0; i < n; ++i) dot += static_cast<double>(u[i]) * static_cast<double>(w[i]);
         for (int64_t i = 0; i < n; ++i) w[i] -= static_cast<Real>(dot) * u[i];

@@ -2,20 +2,16 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "../core/parallel.h"
 #include "../core/status.h"
+#include "asymmetry.h"
 #include "transpose.h"
 
 namespace osc {
 
 inline constexpr int64_t kMirrorBlock = 64;  // side of the blocks that are mirrored: both halves of a pair stay in the cache
-
-// A matrix counts as symmetric when no |a_ij - a_ji| exceeds this times the largest |a_ij| of the lower half. (docs/numerics.md)
-template <class Real>
-constexpr Real kAsymmetry = Real(256) * std::numeric_limits<Real>::epsilon();
 
 namespace detail {
 

@@ -22,6 +22,10 @@ inline bool is_row_matrix(const Tensor& t, int32_t dtype) {
   return t.rank == 2 && t.dtype == dtype && (t.shape[1] <= 1 || t.strides[1] == 1);
 }
 
+inline bool is_square_matrix(const Tensor& t, int32_t dtype, int64_t n) {
+  return is_row_matrix(t, dtype) && t.shape[0] == n && t.shape[1] == n;
+}
+
 inline bool is_flat(const Tensor& t, int32_t dtype, int64_t size) {
   return t.dtype == dtype && size_of(t) == size && is_contiguous(t);
 }
@@ -140,7 +144,11 @@ inline Status check(const GptqQuantizeColumnsArgs& args) {
                    args.factor.shape[1] == columns && is_flat(args.diagonal, OSC_FLOAT64, columns) &&
                    is_flat(args.order, OSC_INT32, columns) && is_flat(args.dead, OSC_UINT8, columns) &&
                    is_flat(args.group_index, OSC_INT32, columns);
-  return fit ? ok() : fail(OSC_ARGUMENT, 0, "the factor is not of this layer's width");
+  if (!fit) return fail(OSC_ARGUMENT, 0, "the factor is not of this layer's width");
+  if (args.correction.data && !is_square_matrix(args.correction, OSC_FLOAT32, columns)) {
+    return fail(OSC_ARGUMENT, 0, "correction must be float32 [in, in] with contiguous rows");
+  }
+  return ok();
 }
 
 inline Status check(const RoundToNearestArgs& args) {

@@ -3,6 +3,7 @@
 #include "../dense/batch.h"
 #include "../dense/symmetric.h"
 #include "../kernels.h"
+#include "dense_checks.h"
 #include "panel_cholesky.h"
 
 namespace osc {
@@ -36,12 +37,9 @@ Status factorize(const CholeskyArgs& args, int64_t n, int64_t item, const Contex
 }  // namespace
 
 Status cholesky(CholeskyArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor& a = args.a;
-  const int64_t n = a.rank >= 2 ? a.shape[a.rank - 1] : -1;
-  if (n < 0 || !is_batch(a, a, a.dtype, n, n) || !is_batch(args.factor, a, a.dtype, n, n)) {
-    return fail(OSC_ARGUMENT, 0, "a and factor must be contiguous [..., n, n] of one dtype");
-  }
-  if (a.dtype != OSC_FLOAT32 && a.dtype != OSC_FLOAT64) return fail(OSC_ARGUMENT, 0, "a must be float32 or float64");
+  const int64_t n = order_of(a);
   return for_each_matrix(batch_of(a), context, [&](int64_t item) {
     return a.dtype == OSC_FLOAT32 ? factorize<float>(args, n, item, context) : factorize<double>(args, n, item, context);
   });

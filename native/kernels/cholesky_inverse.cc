@@ -6,6 +6,7 @@
 #include "../dense/residual.h"
 #include "../dense/triangular.h"
 #include "../kernels.h"
+#include "dense_checks.h"
 #include "panel_inverse.h"
 
 namespace osc {
@@ -45,13 +46,9 @@ Status invert(const CholeskyInverseArgs& args, int64_t n, int64_t item, double& 
 }  // namespace
 
 Status cholesky_inverse(CholeskyInverseArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor& factor = args.factor;
-  const int64_t n = factor.rank >= 2 ? factor.shape[factor.rank - 1] : -1;
-  if (n < 0 || !is_batch(factor, factor, factor.dtype, n, n) || !is_batch(args.inverse, factor, factor.dtype, n, n)) {
-    return fail(OSC_ARGUMENT, 0, "factor and inverse must be contiguous [..., n, n] of one dtype");
-  }
-  if (factor.dtype != OSC_FLOAT32 && factor.dtype != OSC_FLOAT64) return fail(OSC_ARGUMENT, 0, "factor must be float32 or float64");
-  const int64_t batch = batch_of(factor);
+  const int64_t n = order_of(factor), batch = batch_of(factor);
   std::vector<double> residuals(static_cast<size_t>(batch), 0.0);
   OSC_TRY(for_each_matrix(batch, context, [&](int64_t item) {
     double& residual = residuals[static_cast<size_t>(item)];

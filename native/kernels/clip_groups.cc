@@ -8,7 +8,7 @@
 #include "../kernels.h"
 #include "../simd/grid.h"
 #include "../simd/simd.h"
-#include "checks.h"
+#include "compress_checks.h"
 
 namespace osc {
 namespace {
@@ -70,15 +70,8 @@ Status clip(ClipGroupsArgs& args, const Context& context) {
 }  // namespace
 
 Status clip_groups(ClipGroupsArgs& args, const Context& context) {
-  const Tensor &weight = args.weight, &gram = args.gram;
-  if (!is_row_matrix(weight, OSC_FLOAT32)) return fail(OSC_ARGUMENT, 0, "weight must be [out, in] float32 with contiguous rows");
-  if ((!is_row_matrix(gram, OSC_FLOAT32) && !is_row_matrix(gram, OSC_FLOAT64)) || gram.shape[0] != weight.shape[1] ||
-      gram.shape[1] != weight.shape[1]) {
-    return fail(OSC_ARGUMENT, 0, "gram must be [in, in] float32 or float64 with contiguous rows");
-  }
-  if (!is_flat(args.clipped, OSC_FLOAT32, size_of(weight))) return fail(OSC_ARGUMENT, 0, "clipped must be float32 [out, in]");
-  if (args.bits < 1 || args.bits > 8 || args.group_size == 0) return fail(OSC_ARGUMENT, 0, "bits or group_size out of range");
-  return gram.dtype == OSC_FLOAT64 ? clip<double>(args, context) : clip<float>(args, context);
+  OSC_TRY(check(args));
+  return args.gram.dtype == OSC_FLOAT64 ? clip<double>(args, context) : clip<float>(args, context);
 }
 
 }  // namespace osc

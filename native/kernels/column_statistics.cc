@@ -3,19 +3,16 @@
 
 #include "../core/parallel.h"
 #include "../kernels.h"
-#include "checks.h"
+#include "compress_checks.h"
 #include "gram_accumulate.h"
 
 namespace osc {
 
 Status column_statistics(ColumnStatisticsArgs& args, const Context& context) {
   constexpr int64_t kColumns = 512;  // of a tile
+  OSC_TRY(check(args));
   const Tensor& x = args.x;
-  if (!is_row_matrix(x, OSC_FLOAT32)) return fail(OSC_ARGUMENT, 0, "x must be float32 [tokens, in] with contiguous rows");
   const int64_t tokens = x.shape[0], in = x.shape[1];
-  if (!is_flat(args.squares, OSC_FLOAT64, in) || !is_flat(args.magnitudes, OSC_FLOAT64, in) || !is_flat(args.largest, OSC_FLOAT32, in)) {
-    return fail(OSC_ARGUMENT, 0, "squares and magnitudes must be float64, largest float32, one for each column");
-  }
   const int64_t bad = first_non_finite(data<float>(x), tokens, in, x.strides[0], context);
   if (bad == -2) return aborted();
   if (bad >= 0) {

@@ -5,7 +5,7 @@
 #include "../core/memory.h"
 #include "../core/parallel.h"
 #include "../kernels.h"
-#include "checks.h"
+#include "compress_checks.h"
 #include "gram_accumulate.h"
 
 namespace osc {
@@ -57,18 +57,9 @@ Status accumulate(CrossGramArgs& args, const Context& context) {
 }  // namespace
 
 Status cross_gram(CrossGramArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &x = args.x, &reference = args.reference, &sum = args.accumulator;
-  const auto rows = [](const Tensor& t) {
-    return t.rank == 2 && t.dtype == OSC_FLOAT32 && (t.strides[1] == 1 || t.shape[1] <= 1);
-  };
-  if (!rows(x) || !rows(reference) || x.shape[0] != reference.shape[0] || x.shape[1] != reference.shape[1]) {
-    return fail(OSC_ARGUMENT, 0, "x and reference must be float32 [tokens, in] with contiguous rows");
-  }
   const int64_t in = x.shape[1];
-  if (sum.rank != 2 || sum.shape[0] != in || sum.shape[1] != in || !is_contiguous(sum) ||
-      (sum.dtype != OSC_FLOAT32 && sum.dtype != OSC_FLOAT64)) {
-    return fail(OSC_ARGUMENT, 0, "accumulator must be [in, in] float32 or float64");
-  }
   if (x.shape[0] == 0 || in == 0) return ok();
   OSC_TRY(check_finite(x, "activation", context));
   OSC_TRY(check_finite(reference, "reference activation", context));

@@ -4,6 +4,7 @@
 
 #include "../dense/spectral_root.h"
 #include "../kernels.h"
+#include "dense_checks.h"
 
 namespace osc {
 namespace {
@@ -52,16 +53,9 @@ Status decompose(const EighArgs& args, int64_t n, int64_t item, double& residual
 }  // namespace
 
 Status eigh(EighArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor& a = args.a;
-  const int64_t n = a.rank >= 2 ? a.shape[a.rank - 1] : -1;
-  if (n < 0 || !is_batch(a, a, a.dtype, n, n) || !is_batch(args.vectors, a, a.dtype, n, n)) {
-    return fail(OSC_ARGUMENT, 0, "a and vectors must be contiguous [..., n, n] of one dtype");
-  }
-  if (a.dtype != OSC_FLOAT32 && a.dtype != OSC_FLOAT64) return fail(OSC_ARGUMENT, 0, "a must be float32 or float64");
-  const int64_t batch = batch_of(a);
-  if (args.values.dtype != a.dtype || !is_contiguous(args.values) || size_of(args.values) != batch * n) {
-    return fail(OSC_ARGUMENT, 0, "values must be contiguous [..., n] of a's dtype");
-  }
+  const int64_t n = order_of(a), batch = batch_of(a);
   std::vector<double> residuals(static_cast<size_t>(batch), 0.0);
   OSC_TRY(for_each_matrix(batch, context, [&](int64_t item) {
     double& residual = residuals[static_cast<size_t>(item)];

@@ -4,7 +4,7 @@
 
 #include "../core/parallel.h"
 #include "../kernels.h"
-#include "checks.h"
+#include "compress_checks.h"
 
 namespace osc {
 namespace {
@@ -62,17 +62,8 @@ Status rotate(FwhtArgs& args, const Context& context) {
 }  // namespace
 
 Status fwht(FwhtArgs& args, const Context& context) {
-  const Tensor &x = args.x, &y = args.y, &base = args.base;
-  if (!is_row_matrix(x, OSC_FLOAT32) && !is_row_matrix(x, OSC_FLOAT64)) return fail(OSC_ARGUMENT, 0, "x must be float32 or float64 rows");
-  const int64_t n = x.shape[1], m = base.data ? base.shape[0] : 1;
-  if (!is_flat(y, x.dtype, size_of(x))) return fail(OSC_ARGUMENT, 0, "y must be contiguous, of the size and dtype of x");
-  if (base.data && (base.rank != 2 || !is_flat(base, OSC_FLOAT32, m * m))) return fail(OSC_ARGUMENT, 0, "base must be float32 [m, m]");
-  if (args.signs.data && !is_flat(args.signs, OSC_FLOAT32, n)) return fail(OSC_ARGUMENT, 0, "signs must be float32 [n]");
-  const int64_t power = args.block > 0 && args.block % m == 0 ? args.block / m : 0;
-  if (power == 0 || (power & (power - 1)) != 0 || n % args.block != 0) {
-    return fail(OSC_ARGUMENT, 0, "block must be a power of two times the base and divide n");
-  }
-  return x.dtype == OSC_FLOAT32 ? rotate<float>(args, context) : rotate<double>(args, context);
+  OSC_TRY(check(args));
+  return args.x.dtype == OSC_FLOAT32 ? rotate<float>(args, context) : rotate<double>(args, context);
 }
 
 }  // namespace osc

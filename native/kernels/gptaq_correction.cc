@@ -8,6 +8,7 @@
 #include "../core/memory.h"
 #include "../core/parallel.h"
 #include "../kernels.h"
+#include "compress_checks.h"
 
 namespace osc {
 namespace {
@@ -76,18 +77,8 @@ Status correct(GptaqCorrectionArgs& args, const Context& context) {
 }  // namespace
 
 Status gptaq_correction(GptaqCorrectionArgs& args, const Context& context) {
-  const Tensor& cross = args.cross;
-  const int64_t n = cross.rank == 2 ? cross.shape[0] : -1;
-  const auto square = [&](const Tensor& t) {
-    return t.rank == 2 && t.shape[0] == n && t.shape[1] == n && (t.strides[1] == 1 || n <= 1);
-  };
-  if (!square(cross) || !square(args.factor) || args.factor.dtype != OSC_FLOAT32 || !square(args.correction) ||
-      args.correction.dtype != OSC_FLOAT32 || size_of(args.diagonal) != n || size_of(args.order) != n || size_of(args.dead) != n) {
-    return fail(OSC_ARGUMENT, 0, "cross, factor and correction must be [in, in], the factor of this layer");
-  }
-  if (cross.dtype == OSC_FLOAT64) return correct<double>(args, context);
-  if (cross.dtype == OSC_FLOAT32) return correct<float>(args, context);
-  return fail(OSC_ARGUMENT, 0, "cross must be float32 or float64");
+  OSC_TRY(check(args));
+  return args.cross.dtype == OSC_FLOAT64 ? correct<double>(args, context) : correct<float>(args, context);
 }
 
 }  // namespace osc

@@ -4,12 +4,10 @@
 #include "../dense/iterative_root.h"
 #include "../dense/spectral_root.h"
 #include "../kernels.h"
+#include "dense_checks.h"
 
 namespace osc {
 namespace {
-
-enum Method : int64_t { kTridiagonal = 0, kEigh = 1, kNewton = 2, kPolynomial = 3, kWarm = 4 };
-constexpr int64_t kReport = 5;
 
 // One matrix in one precision: In is the dtype of the tensors, Real that of the computation.
 template <class In, class Real>
@@ -114,35 +112,23 @@ Status root_of(const MatrixInverseRootArgs& args, int64_t n, int64_t item, const
     outcome.iterations += before;
   }
   if (status.code == OSC_ABORTED || status.code == OSC_OUT_OF_MEMORY) return status;
-  double* report = data<double>(args.report) + item * kReport;
+  double* report = data<double>(args.report) + item * kRootReport;
   if (status.code != OSC_OK) {  // the input itself is at fault
     std::fill_n(data<In>(args.root) + item * n * n, n * n, In(NAN));
     outcome = RootOutcome{static_cast<OscCode>(status.code), status.index, 0, NAN};
   }
-  const double facts[kReport] = {static_cast<double>(outcome.code), static_cast<double>(outcome.iterations), outcome.residual,
+  const double facts[kRootReport] = {static_cast<double>(outcome.code), static_cast<double>(outcome.iterations), outcome.residual,
                                  outcome.largest, wide ? 64.0 : 32.0};
-  std::copy_n(facts, kReport, report);
+  std::copy_n(facts, kRootReport, report);
   return ok();
 }
 
 }  // namespace
 
 Status matrix_inverse_root(MatrixInverseRootArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor& a = args.a;
-  const int64_t n = a.rank >= 2 ? a.shape[a.rank - 1] : -1;
-  if (n < 0 || !is_batch(a, a, a.dtype, n, n) || !is_batch(args.root, a, a.dtype, n, n)) {
-    return fail(OSC_ARGUMENT, 0, "a and root must be contiguous [..., n, n] of one dtype");
-  }
-  if (a.dtype != OSC_FLOAT32 && a.dtype != OSC_FLOAT64) return fail(OSC_ARGUMENT, 0, "a must be float32 or float64");
-  const int64_t batch = batch_of(a);
-  if (args.method == kWarm && !is_batch(args.basis, a, a.dtype, n, n)) return fail(OSC_ARGUMENT, 0, "basis must be like a");
-  if (size_of(args.vectors) > 0 && !is_batch(args.vectors, a, a.dtype, n, n)) return fail(OSC_ARGUMENT, 0, "vectors must be like a");
-  if (args.report.dtype != OSC_FLOAT64 || !is_contiguous(args.report) || size_of(args.report) != batch * kReport) {
-    return fail(OSC_ARGUMENT, 0, "report must be float64 [batch, 5]");
-  }
-  if (args.p < 1 || args.p > 8 || args.method < kTridiagonal || args.method > kWarm) {
-    return fail(OSC_ARGUMENT, 0, "p must be 1 to 8 and method 0 to 4");
-  }
+  const int64_t n = order_of(a), batch = batch_of(a);
   return for_each_matrix(batch, context, [&](int64_t item) {
     return a.dtype == OSC_FLOAT32 ? root_of<float>(args, n, item, context) : root_of<double>(args, n, item, context);
   });

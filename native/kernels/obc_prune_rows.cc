@@ -1,10 +1,11 @@
 #include <atomic>
 #include <limits>
-#include <queue>
 #include <vector>
 
 #include "../core/parallel.h"
 #include "../kernels.h"
+#include "compress_checks.h"
+#include "obc_counts.h"
 #include "obs_rows.h"
 
 namespace osc {
@@ -42,14 +43,6 @@ int64_t cheapest(const ObsRow& row, const Capacity& capacity, int64_t columns, d
   return best;
 }
 
-struct Removal {
-  double cost;
-  int64_t row, step;
-  bool operator>(const Removal& other) const {  // cheapest first; of equal ones the first row
-    return cost > other.cost || (cost == other.cost && row > other.row);
-  }
-};
-
 class Pruner {
  public:
   Pruner(ObcPruneRowsArgs& args, const ObsMatrix& inverse, const Context& context)
@@ -60,7 +53,7 @@ class Pruner {
     if (args_.m == 0) {
       costs_.resize(static_cast<size_t>(rows_ * columns_));
       OSC_TRY(each_row([&](ObsRow& row, int64_t r) { return remove(row, r, columns_, costs_.data() + r * columns_, nullptr); }));
-      counts = select();
+      counts = obc_counts(costs_, rows_, columns_, args_.zeros);
     }
     losses_.assign(static_cast<size_t>(rows_), 0);
     OSC_TRY(each_row([&](ObsRow& row, int64_t r) {
@@ -94,22 +87,6 @@ class Pruner {
     return true;
   }
 
-  // How many weights each row loses: one at a time, from the row whose next one is cheapest.
-  std::vector<int64_t> select() const {
-    std::vector<int64_t> counts(static_cast<size_t>(rows_));
-    std::priority_queue<Removal, std::vector<Removal>, std::greater<>> next;
-    if (columns_ > 0) {
-      for (int64_t r = 0; r < rows_; ++r) next.push({costs_[static_cast<size_t>(r * columns_)], r, 0});
-    }
-    for (int64_t left = args_.zeros; left > 0 && !next.empty(); --left) {
-      const Removal one = next.top();
-      next.pop();
-      counts[static_cast<size_t>(one.row)] = one.step + 1;
-      if (one.step + 1 < columns_) next.push({costs_[static_cast<size_t>(one.row * columns_ + one.step + 1)], one.row, one.step + 1});
-    }
-    return counts;
-  }
-
   template <class F>
   Status each_row(F&& f) {
     std::atomic<bool> indefinite{false}, no_memory{false};
@@ -133,13 +110,7 @@ class Pruner {
 }  // namespace
 
 Status obc_prune_rows(ObcPruneRowsArgs& args, const Context& context) {
-  const Tensor& weight = args.weight;
-  const int64_t size = size_of(weight), columns = weight.rank == 2 ? weight.shape[1] : -1;
-  if (columns < 0 || weight.dtype != OSC_FLOAT32 || (columns > 1 && weight.strides[1] != 1) || size_of(args.pruned) != size ||
-      size_of(args.mask) != size || args.gram.rank != 2 || args.gram.shape[0] != columns || args.gram.shape[1] != columns) {
-    return fail(OSC_ARGUMENT, 0, "tensors do not fit the contract of obc_prune_rows");
-  }
-  if (args.m < 0 || args.n < 0 || args.n > args.m || args.zeros < 0 || args.zeros > size) return fail(OSC_ARGUMENT, 0, "n, m or zeros out of range");
+  OSC_TRY(check(args));
   ObsMatrix matrix;
   OSC_TRY(matrix.load(args.gram, args.damping));
   OSC_TRY(matrix.invert());

@@ -6,6 +6,7 @@
 #include "../simd/grid.h"
 #include "../simd/simd.h"
 #include "checks.h"
+#include "compress_checks.h"
 #include "obs_rows.h"
 
 namespace osc {
@@ -92,18 +93,9 @@ class Quantizer {
 }  // namespace
 
 Status obq_quantize_rows(ObqQuantizeRowsArgs& args, const Context& context) {
-  const Tensor& weight = args.weight;
-  const int64_t columns = weight.rank == 2 ? weight.shape[1] : -1, rows = columns < 0 ? 0 : weight.shape[0];
-  if (columns < 0 || weight.dtype != OSC_FLOAT32 || (columns > 1 && weight.strides[1] != 1) || args.gram.rank != 2 ||
-      args.gram.shape[0] != columns || args.gram.shape[1] != columns) {
-    return fail(OSC_ARGUMENT, 0, "weight must be [out, in] float32 with contiguous rows, gram [in, in]");
-  }
-  if (args.bits < 1 || args.bits > 8 || args.group_size == 0) return fail(OSC_ARGUMENT, 0, "bits or group_size out of range");
+  OSC_TRY(check(args));
+  const int64_t rows = args.weight.shape[0], columns = args.weight.shape[1];
   const Quantizer quantizer(args);
-  const int64_t grids = quantizer.groups().count * rows;
-  if (size_of(args.codes) != rows * columns || size_of(args.scales) != grids || size_of(args.zeros) != grids) {
-    return fail(OSC_ARGUMENT, 0, "codes, scales or zeros have the wrong size");
-  }
   ObsMatrix matrix;
   OSC_TRY(matrix.load(args.gram, args.damping));
   OSC_TRY(matrix.invert());

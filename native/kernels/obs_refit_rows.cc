@@ -3,6 +3,7 @@
 
 #include "../core/parallel.h"
 #include "../kernels.h"
+#include "compress_checks.h"
 #include "obs_rows.h"
 
 namespace osc {
@@ -47,13 +48,9 @@ bool refit(const ObsMatrix& matrix, const float* weight, const uint8_t* mask, fl
 }  // namespace
 
 Status obs_refit_rows(ObsRefitRowsArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor &weight = args.weight, &mask = args.mask;
-  const int64_t columns = weight.rank == 2 ? weight.shape[1] : -1, rows = columns < 0 ? 0 : weight.shape[0];
-  if (columns < 0 || weight.dtype != OSC_FLOAT32 || (columns > 1 && weight.strides[1] != 1) || mask.dtype != OSC_BOOL ||
-      mask.rank != 2 || mask.shape[0] != rows || mask.shape[1] != columns || (columns > 1 && mask.strides[1] != 1) ||
-      size_of(args.refitted) != rows * columns || args.gram.rank != 2 || args.gram.shape[0] != columns || args.gram.shape[1] != columns) {
-    return fail(OSC_ARGUMENT, 0, "tensors do not fit the contract of obs_refit_rows");
-  }
+  const int64_t rows = weight.shape[0], columns = weight.shape[1];
   ObsMatrix matrix;
   OSC_TRY(matrix.load(args.gram, args.damping));
   std::vector<double> losses(static_cast<size_t>(rows));

@@ -4,21 +4,16 @@
 #include "../core/order_key.h"
 #include "../core/parallel.h"
 #include "../kernels.h"
+#include "compress_checks.h"
 #include "../simd/flat.h"
 
 namespace osc {
 
 Status prune_below(PruneBelowArgs& args, const Context& context) {
   constexpr int64_t kTile = 1 << 17;
+  OSC_TRY(check(args));
   const int64_t size = size_of(args.weight), tiles = (size + kTile - 1) / kTile;
-  const auto fits = [&](const Tensor& t, int32_t dtype) {
-    return t.dtype == dtype && is_contiguous(t) && size_of(t) == size;
-  };
-  if (!fits(args.weight, OSC_FLOAT32) || !fits(args.pruned, OSC_FLOAT32) || !fits(args.mask, OSC_BOOL)) {
-    return fail(OSC_ARGUMENT, 0, "weight, pruned and mask must be contiguous and of one size");
-  }
   const bool absolute = args.scores.data == nullptr;
-  if (!absolute && !fits(args.scores, OSC_FLOAT32)) return fail(OSC_ARGUMENT, 0, "scores must be float32, one for each weight");
   const float *weight = data<float>(args.weight), *scores = absolute ? weight : data<float>(args.scores);
   const auto threshold = static_cast<uint32_t>(args.threshold);
 

@@ -5,27 +5,16 @@
 
 #include "../core/parallel.h"
 #include "../kernels.h"
+#include "compress_checks.h"
 #include "../simd/flat.h"
 
 namespace osc {
 
 Status prune_rows(PruneRowsArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const Tensor& weight = args.weight;
-  if (weight.rank != 2 || weight.dtype != OSC_FLOAT32 || (weight.shape[1] > 1 && weight.strides[1] != 1)) {
-    return fail(OSC_ARGUMENT, 0, "weight must be [out, in] float32 with contiguous rows");
-  }
   const int64_t rows = weight.shape[0], columns = weight.shape[1];
-  if (args.pruned.dtype != OSC_FLOAT32 || !is_contiguous(args.pruned) || size_of(args.pruned) != rows * columns ||
-      args.mask.dtype != OSC_BOOL || !is_contiguous(args.mask) || size_of(args.mask) != rows * columns) {
-    return fail(OSC_ARGUMENT, 0, "pruned and mask must be contiguous, of the size of weight");
-  }
   const float* scale = data<float>(args.column_scale);
-  if (scale && (args.column_scale.dtype != OSC_FLOAT32 || !is_contiguous(args.column_scale) || size_of(args.column_scale) != columns)) {
-    return fail(OSC_ARGUMENT, 0, "column_scale must be float32 [in]");
-  }
-  if (args.m < 0 || args.n < 0 || (args.m > 0 && args.n > args.m) || (args.m == 0 && args.n > columns)) {
-    return fail(OSC_ARGUMENT, 0, "n or m out of range");
-  }
 
   // Of n:m: how many columns of its group follow each column, and how many of its group are pruned.
   std::vector<int32_t> following, quota;

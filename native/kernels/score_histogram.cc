@@ -7,18 +7,15 @@
 #include "../core/order_key.h"
 #include "../core/parallel.h"
 #include "../kernels.h"
+#include "compress_checks.h"
 #include "../simd/flat.h"
 
 namespace osc {
 
 Status score_histogram(ScoreHistogramArgs& args, const Context& context) {
   constexpr int64_t kTile = 1 << 18;
+  OSC_TRY(check(args));
   const Tensor& scores = args.scores;
-  if (scores.dtype != OSC_FLOAT32 || !is_contiguous(scores)) return fail(OSC_ARGUMENT, 0, "scores must be contiguous float32");
-  if (args.counts.dtype != OSC_INT64 || size_of(args.counts) != kDigitValues || !is_contiguous(args.counts)) {
-    return fail(OSC_ARGUMENT, 0, "counts must be int64 [2048]");
-  }
-  if (args.digit < 0 || args.digit >= kKeyDigits) return fail(OSC_ARGUMENT, 0, "digit must be 0, 1 or 2");
   const int64_t size = size_of(scores), tiles = (size + kTile - 1) / kTile;
   std::vector<std::atomic<int64_t>> sums(static_cast<size_t>(kDigitValues));
   std::atomic<int64_t> bad{size};

@@ -5,6 +5,7 @@
 #include "../dense/batch.h"
 #include "../dense/triangular.h"
 #include "../kernels.h"
+#include "dense_checks.h"
 
 namespace osc {
 namespace {
@@ -92,12 +93,9 @@ Status solve(const SolveTriangularArgs& args, int64_t n, int64_t k, int64_t item
 }  // namespace
 
 Status solve_triangular(SolveTriangularArgs& args, const Context& context) {
-  const Tensor &t = args.triangle, &b = args.b;
-  const int64_t n = t.rank >= 2 ? t.shape[t.rank - 1] : -1, k = b.rank >= 2 ? b.shape[b.rank - 1] : -1;
-  if (n < 0 || k < 0 || !is_batch(t, t, t.dtype, n, n) || !is_batch(b, t, t.dtype, n, k) || !is_batch(args.x, t, t.dtype, n, k)) {
-    return fail(OSC_ARGUMENT, 0, "triangle [..., n, n], b and x [..., n, k] must be contiguous and of one dtype");
-  }
-  if (t.dtype != OSC_FLOAT32 && t.dtype != OSC_FLOAT64) return fail(OSC_ARGUMENT, 0, "triangle must be float32 or float64");
+  OSC_TRY(check(args));
+  const Tensor& t = args.triangle;
+  const int64_t n = order_of(t), k = order_of(args.b);
   if (k == 0) return ok();
   return for_each_matrix(batch_of(t), context, [&](int64_t item) {
     return t.dtype == OSC_FLOAT32 ? solve<float>(args, n, k, item, context) : solve<double>(args, n, k, item, context);

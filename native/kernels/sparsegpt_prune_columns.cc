@@ -12,6 +12,7 @@
 #include "../kernels.h"
 #include "../simd/flat.h"
 #include "column_sweep.h"
+#include "compress_checks.h"
 
 namespace osc {
 namespace {
@@ -159,6 +160,7 @@ class Sweep {
 }  // namespace
 
 Status sparsegpt_prune_columns(SparsegptPruneColumnsArgs& args, const Context& context) {
+  OSC_TRY(check(args));
   const SweepRequest request{
       .weight = args.weight,
       .factor = args.factor,
@@ -179,18 +181,12 @@ Status sparsegpt_prune_columns(SparsegptPruneColumnsArgs& args, const Context& c
   };
   OSC_TRY(SweepPlan::check(request));
   const SweepPlan plan(request);
-  const int64_t size = plan.rows * plan.columns, grids = args.bits > 0 ? plan.groups.count * plan.rows : 0;
-  if (size_of(args.pruned) != size || size_of(args.mask) != size || size_of(args.codes) != (args.bits > 0 ? size : 0) ||
-      size_of(args.scales) != grids || size_of(args.zeros) != grids) {
-    return fail(OSC_ARGUMENT, 0, "pruned, mask, codes, scales or zeros have the wrong size");
-  }
-  if (!(args.sparsity >= 0 && args.sparsity <= 1)) return fail(OSC_ARGUMENT, 0, "sparsity must be 0 to 1");
   Sweep sweep(args, plan, context);
   OSC_TRY(sweep.run());
   args.loss = sweep.loss();
   args.pruning_loss = sweep.pruning_loss();
   args.zeros_count = 0;
-  for (int64_t i = 0; i < size; ++i) args.zeros_count += data<uint8_t>(args.mask)[i] == 0;
+  for (int64_t i = 0; i < size_of(args.mask); ++i) args.zeros_count += data<uint8_t>(args.mask)[i] == 0;
   return ok();
 }
 

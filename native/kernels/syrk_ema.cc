@@ -3,6 +3,7 @@
 #include "../dense/batch.h"
 #include "../dense/product.h"
 #include "../kernels.h"
+#include "dense_checks.h"
 
 namespace osc {
 namespace {

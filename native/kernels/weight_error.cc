@@ -1,4 +1,5 @@
 #include "../kernels.h"
+#include "compress_checks.h"
 #include "quadratic_forms.h"
 
 namespace osc {
@@ -52,19 +53,9 @@ Status errors(WeightErrorArgs& args, const Context& context) {
 }  // namespace
 
 Status weight_error(WeightErrorArgs& args, const Context& context) {
-  const Tensor &weight = args.weight, &other = args.other;
-  const auto matrix = [](const Tensor& t) {
-    return t.rank == 2 && t.dtype == OSC_FLOAT32 && (t.shape[1] <= 1 || t.strides[1] == 1);
-  };
-  if (!matrix(weight) || !matrix(other) || weight.shape[0] != other.shape[0] || weight.shape[1] != other.shape[1]) {
-    return fail(OSC_ARGUMENT, 0, "weight and other must be [out, in] float32 with contiguous rows");
-  }
+  OSC_TRY(check(args));
+  const Tensor& weight = args.weight;
   OSC_TRY(check_forms(args.gram, args.rows, weight.shape[1], weight.shape[0]));
-  const Tensor &gram = args.gram, &cross = args.cross;
-  if (cross.data && (cross.rank != 2 || cross.dtype != gram.dtype || cross.shape[0] != gram.shape[0] ||
-                     cross.shape[1] != gram.shape[1] || (cross.strides[1] != 1 && gram.shape[0] > 1))) {
-    return fail(OSC_ARGUMENT, 0, "cross must be like gram");
-  }
   args.error = args.reference = args.cross_error = 0;
   if (weight.shape[1] == 0 || size_of(args.rows) == 0) return ok();
   return args.gram.dtype == OSC_FLOAT64 ? errors<double>(args, context) : errors<float>(args, context);

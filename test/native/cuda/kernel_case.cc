@@ -105,7 +105,7 @@ void compare_values(const char* name, int32_t dtype, const std::vector<double>& 
   for (const double value : reference) {
     if (std::isfinite(value)) largest = std::max(largest, std::abs(value));
   }
-  const double allowed = is_float(dtype) ? tolerance.factor * epsilon(dtype) * largest : 0;
+  const double allowed = is_float(dtype) ? tolerance.factor * epsilon(dtype) * largest + tolerance.absolute : 0;
   size_t differing = 0, first = 0;
   for (size_t i = 0; i < reference.size(); ++i) {
     if (near(got[i], reference[i], allowed)) continue;

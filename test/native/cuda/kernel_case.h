@@ -26,11 +26,13 @@
 
 namespace osc::test {
 
-// How far an output may be from the CPU's. Floats: factor * eps(dtype) * the largest |value| of the CPU's output; 0 means the
-// same bits, any NaN being a NaN. Integers: equal, but for the fraction `ties` of elements.
+// How far an output may be from the CPU's. Floats: factor * eps(dtype) * the largest |value| of the CPU's output, and `absolute`
+// on top for results that are rounding errors themselves; 0 means the same bits, any NaN being a NaN. Integers: equal, but for
+// the fraction `ties` of elements. A fraction of 1 leaves a float output to other tests.
 struct Tolerance {
   double factor = 0;
   double ties = 0;
+  double absolute = 0;
 };
 using Tolerances = std::map<std::string, Tolerance>;  // by field; fields without one: equal
 
