@@ -152,8 +152,12 @@ async function grewBack(before: Tensor, after: Tensor): Promise<boolean> {
   return old.some((keep, i) => Number(keep) === 0 && Number(now[i]) !== 0);
 }
 
-/** Whether training has left zeros where the masks are 0. */
-async function checkHeld(fn: string, list: readonly Parameter[], masks: NamedMasks): Promise<void> {
+/** @internal Throws when training has not left zeros where the masks are 0. */
+export async function checkHeld(
+  fn: string,
+  list: readonly Parameter[],
+  masks: NamedMasks,
+): Promise<void> {
   for (const { name, tensor } of list) {
     const mask = masks.get(name);
     if (mask === undefined) continue;

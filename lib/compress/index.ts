@@ -42,6 +42,12 @@ export {
 } from "./gradual.js";
 export { robustLoss } from "./robust-loss.js";
 export { fgsm, pgd, type AttackOptions } from "./attack.js";
+export {
+  sparseTransfer,
+  type TransferOptions,
+  type TransferResult,
+  type TransferTask,
+} from "./transfer.js";
 export { madSaliency, type MadStatistics, softplusInverse } from "./passes/mad.js";
 export { madScores, type MadScoresOptions } from "./passes/mad-scores.js";
 export { type ByScoresOptions, pruneByScores } from "./passes/by-scores.js";
