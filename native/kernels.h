@@ -535,6 +535,29 @@
   F(in, x) F(out, y) F(i64, polar) F(i64, steps) F(f64, a) F(f64, b) F(f64, c) F(f64, eps) F(f64, tolerance)    \
   F(ret_f64, residual) F(ret_i64, iterations)
 
+// orthonormal_rows: y y^T = I, row i of y in the span of the first i + 1 rows of x (Householder QR of x^T); of x of lower rank
+//   the other rows are any. x, y [..., m, n], m <= n, float32 or float64. Signs are those of LAPACK. NON_FINITE: index = flat position.
+//   Work: 4 m^2 n - 4/3 m^3 flops. Workspace: 65 m numbers a matrix in flight. One thread a matrix; one matrix cannot be aborted.
+#define OSC_FIELDS_orthonormal_rows(F) F(in, x) F(out, y)
+
+// matrix_sqrt: root = A^(1/2), or A^(-1/2) when `inverse`, A symmetric positive definite; all from B = A / |A|_F.
+//   a, root [..., n, n] float32 or float64, the matrices of a batch side by side. method 0: coupled Newton-Schulz, until
+//   |Z Y - I| falls no more, at most `steps` times; 1: Taylor polynomial of degree `steps`; 2: Pade approximant [5/5].
+//   ARGUMENT: not symmetric; NON_FINITE: index = flat position; NOT_POSITIVE_DEFINITE: index = item n + failing minor (of A; for
+//   the root of A + n eps |A| I, and the root of 0 is 0). residual = |S^2 - A| / |A| or |T^2 A - I| / sqrt(n) (Frobenius; beyond n = 32
+//   by 32 probes) of the worst matrix; above tolerance: NOT_CONVERGED, index = iterations, value = residual. iterations: the most.
+//   Work: n^3/3 + 6 n^3 a step, 5 n^3 (Taylor 10), 7 n^3 (Pade). Workspace: at most 7 n (n + 16) numbers a matrix in flight.
+#define OSC_FIELDS_matrix_sqrt(F)                                                                       \
+  F(in, a) F(out, root) F(i64, inverse) F(i64, method) F(i64, steps) F(f64, tolerance) F(ret_f64, residual)  \
+  F(ret_i64, iterations)
+
+// lyapunov: S X + X S = G, S symmetric positive definite, by the matrix sign iteration.
+//   s, g, x [..., n, n] of one dtype, float32 or float64; g need not be symmetric, and is cheaper when it is to the bit. At most
+//   max_iterations times, until the iterate of S falls no more. Errors as matrix_sqrt. residual = |S X + X S - G| / |G|, measured as
+//   there. Work: 5 times 2 n^3 an iteration, 3.5 times for a symmetric g. Workspace: 7 n (n + 16) numbers a matrix in flight.
+#define OSC_FIELDS_lyapunov(F) \
+  F(in, s) F(in, g) F(out, x) F(i64, max_iterations) F(f64, tolerance) F(ret_f64, residual) F(ret_i64, iterations)
+
 namespace osc {
 
 #define OSC_KERNEL(stem, Type)                         \

@@ -6,7 +6,8 @@ import type { DType, Tensor } from "../tensor/index.js";
 /**
  * Eigenvalues and eigenvectors of a symmetric matrix: `A = V diag(values) V^T`.
  *
- * @param a `[..., n, n]` float32 or float64, symmetric: no |a_ij - a_ji| above 256 eps max |a|.
+ * @param a `[..., n, n]` float32 or float64, symmetric: no |a_ij - a_ji| above 256 eps max |a|;
+ *   n at most 46338, where LAPACK's count of its workspace ends.
  * @param options an abort rejects at once; the library calls behind one matrix cannot stop and finish in the background.
  * @returns eigenvalues, eigenvectors (the caller disposes both) and the residual.
  * @throws NumericalError `NON_FINITE` (details.index: flat position), `NOT_CONVERGED` (details.index: matrix); ArgumentError

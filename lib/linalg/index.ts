@@ -44,3 +44,19 @@ export {
 export type { OrthogonalizeOptions, OrthogonalizeResult } from "../ops/orthogonalize.js";
 export { orthogonalize, orthogonalizeSync } from "./orthogonalize.js";
 export { syrkEma, type SyrkEmaOptions } from "../ops/syrk-ema.js";
+export { orthonormalRows } from "../ops/orthonormal-rows.js";
+export type {
+  LyapunovOptions,
+  LyapunovResult,
+  MatrixSqrtMethod,
+  MatrixSqrtOptions,
+  MatrixSqrtResult,
+} from "../ops/matrix-sqrt.js";
+export {
+  matrixInverseSqrt,
+  matrixInverseSqrtSync,
+  matrixSqrt,
+  matrixSqrtSync,
+  solveLyapunov,
+  solveLyapunovSync,
+} from "./matrix-sqrt.js";

@@ -1,3 +1,4 @@
+import { ShapeError, expected } from "../errors.js";
 import { type DType, Tensor } from "../tensor/index.js";
 import { checkSquare, contiguousOf } from "./matrices.js";
 import type { Operation } from "./operation.js";
@@ -11,9 +12,18 @@ export interface EighResult<D extends DType> {
   readonly residual: number;
 }
 
+/** LAPACK counts the 1 + 4 n + n^2 numbers of its workspace in 32 bits. */
+const LARGEST = 46338;
+
+/** @internal Refuses what has more rows than LAPACK's divide and conquer can take. */
+export function checkEighSize(fn: string, n: number): void {
+  if (n > LARGEST)
+    throw new ShapeError(expected(fn, `at most ${LARGEST} rows for eigenvectors`, "a", n));
+}
+
 /** @internal A = V diag(values) V^T. */
 export function eighOperation<D extends DType>(fn: string, a: Tensor<D>): Operation<EighResult<D>> {
-  checkSquare(fn, "a", a);
+  checkEighSize(fn, checkSquare(fn, "a", a));
   const temporaries: Tensor[] = [];
   const input = contiguousOf(a, temporaries);
   const { dtype, device } = a;

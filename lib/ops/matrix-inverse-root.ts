@@ -2,6 +2,7 @@ import type { Device } from "../binding/index.js";
 import { ArgumentError, DTypeError, ShapeError, expected } from "../errors.js";
 import { type DType, Tensor } from "../tensor/index.js";
 import { checkInteger, checkSameDevice } from "./check.js";
+import { checkEighSize } from "./eigh.js";
 import { checkSquare, contiguousOf } from "./matrices.js";
 import { REPORT_LENGTH } from "./matrix-report.js";
 import type { Operation } from "./operation.js";
@@ -52,7 +53,8 @@ export function matrixInverseRootOperation<D extends DType>(
   options: MatrixInverseRootOptions,
 ): Operation<Buffers<D>> {
   const { ridge = 0, warmStart, precision, retry, tolerance = 0.1, maxIterations = 100 } = options;
-  checkSquare(fn, "a", a);
+  const n = checkSquare(fn, "a", a);
+  if (options.method === "eigh") checkEighSize(fn, n);
   checkInteger(fn, "p", p, 1, 8);
   checkInteger(fn, "maxIterations", maxIterations, 1, Number.MAX_SAFE_INTEGER);
   for (const [name, value] of Object.entries({ ridge, tolerance })) {

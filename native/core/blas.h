@@ -19,6 +19,12 @@ void sstedc_(const char* compz, const int* n, float* d, float* e, float* z, cons
              int* iwork, const int* liwork, int* info);
 void dstedc_(const char* compz, const int* n, double* d, double* e, double* z, const int* ldz, double* work,
              const int* lwork, int* iwork, const int* liwork, int* info);
+void sgeqrf_(const int* m, const int* n, float* a, const int* lda, float* tau, float* work, const int* lwork, int* info);
+void dgeqrf_(const int* m, const int* n, double* a, const int* lda, double* tau, double* work, const int* lwork, int* info);
+void sorgqr_(const int* m, const int* n, const int* k, float* a, const int* lda, const float* tau, float* work,
+             const int* lwork, int* info);
+void dorgqr_(const int* m, const int* n, const int* k, double* a, const int* lda, const double* tau, double* work,
+             const int* lwork, int* info);
 }
 
 namespace osc {
@@ -152,6 +158,21 @@ inline int stedc(int64_t n, double* d, double* e, double* z, int64_t ldz, double
   int info = 0;
   dstedc_("I", &order, d, e, z, &stride, work, &count, iwork, &integers, &info);
   return info;
+}
+
+// Rows of a[m, n], m <= n, replaced by orthonormal ones: row i is in the span of the first i + 1 rows, whatever their rank
+// (Householder QR of a^T). tau: m numbers, work: 64 m.
+inline void orthonormalize(int64_t m, int64_t n, float* a, int64_t lda, float* tau, float* work) {
+  const int columns = static_cast<int>(m), rows = static_cast<int>(n), stride = static_cast<int>(lda), count = 64 * columns;
+  int info = 0;
+  sgeqrf_(&rows, &columns, a, &stride, tau, work, &count, &info);
+  sorgqr_(&rows, &columns, &columns, a, &stride, tau, work, &count, &info);
+}
+inline void orthonormalize(int64_t m, int64_t n, double* a, int64_t lda, double* tau, double* work) {
+  const int columns = static_cast<int>(m), rows = static_cast<int>(n), stride = static_cast<int>(lda), count = 64 * columns;
+  int info = 0;
+  dgeqrf_(&rows, &columns, a, &stride, tau, work, &count, &info);
+  dorgqr_(&rows, &columns, &columns, a, &stride, tau, work, &count, &info);
 }
 
 }  // namespace osc

@@ -1,5 +1,5 @@
 import { setThreads } from "../../lib/binding/index.js";
-import { eigh, eighSync } from "../../lib/linalg/index.js";
+import { eigh, eighSync, matrixInverseRoot } from "../../lib/linalg/index.js";
 import { Tensor } from "../../lib/tensor/index.js";
 import { eachDevice } from "../helpers/each-device.js";
 import {
@@ -109,6 +109,12 @@ eachDevice("eigh", (device) => {
     await expect(eigh(Tensor.zeros([2, 3], { device }))).rejects.toMatchObject({ code: "SHAPE" });
     await expect(eigh(Tensor.zeros([2, 2], { dtype: "int32", device }))).rejects.toMatchObject({
       code: "DTYPE",
+    });
+    // A view of one element: nothing of this size is in memory.
+    const large = Tensor.zeros([1, 1], { device }).expand([46339, 46339]);
+    await expect(eigh(large)).rejects.toMatchObject({ code: "SHAPE" });
+    await expect(matrixInverseRoot(large, 2, { method: "eigh" })).rejects.toMatchObject({
+      code: "SHAPE",
     });
     nan.dispose();
     expect(() => eighSync(nan)).toThrow(/eighSync/);

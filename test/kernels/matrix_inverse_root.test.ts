@@ -200,6 +200,20 @@ eachDevice("matrix_inverse_root", (device) => {
     expect(iterations).toBeLessThanOrEqual(most + 2); // published for 1e-6; two more squarings to the end of float64
   });
 
+  test.each(["newton", "polynomial"] as const)(
+    "%s in float64 goes on to rounding, not to its square root",
+    async (method) => {
+      for (const n of [8, 33, 65, 100])
+        for (const condition of [2, 50, 1000])
+          for (const p of [1, 2, 4]) {
+            using a = tensorOf(withSpectrum(spectrum(n, condition), n), [n, n], "float64", device);
+            const { root, residual } = await matrixInverseRoot(a, p, { method });
+            root.dispose();
+            expect(residual).toBeLessThanOrEqual(64 * (n + 8) * eps.float64 * condition);
+          }
+    },
+  );
+
   test("the polynomial takes half the iterations of Newton, whatever it was told of the spectrum", async () => {
     const n = 96;
     const w = spectrum(n, 1e4);
