@@ -17,6 +17,7 @@ export { INNAprop, type INNApropOptions } from "./innaprop.js";
 export { MFAC, type MFACOptions, type MFACWindow } from "./mfac.js";
 export { MKOR, type MKOROptions, type MKORStats } from "./mkor.js";
 export { OASIS, type OASISCurvature, type OASISOptions, type OASISStats } from "./oasis.js";
+export { Muon, type MuonOptions, type MuonScale } from "./muon.js";
 export {
   Optimizer,
   type CommonOptions,
@@ -30,6 +31,14 @@ export {
 export type { Group, Match, Parameter } from "./parameters.js";
 export type { NamedSchedule, Scheduled, ScheduleFunction } from "./schedule.js";
 export { SAG, SAGA, type SAGData, type SAGOptions, type SAGStepOptions } from "./sag.js";
+export {
+  Shampoo,
+  type ShampooGraft,
+  type ShampooLimits,
+  type ShampooOptions,
+  type ShampooStats,
+} from "./shampoo.js";
+export { SOAP, type SOAPOptions } from "./soap.js";
 export { SGD, type SGDOptions } from "./sgd.js";
 export {
   Sophia,

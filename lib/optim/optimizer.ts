@@ -411,6 +411,12 @@ export function stateOf<Options>({ name, state }: Slot<Options>, key: string): T
   return tensor;
 }
 
+/** @internal Puts another tensor in its place, and takes it over. */
+export function replaceState<Options>(slot: Slot<Options>, key: string, tensor: Tensor): void {
+  stateOf(slot, key).dispose();
+  slot.state.set(key, keep(tensor));
+}
+
 /** @internal Mean of the loss and the gradients over micro-batches. */
 export function meanOver(microBatches: number, evaluate: (k: number) => ValueAndGrad): Evaluation {
   const sum = new TensorMean();

@@ -1,6 +1,16 @@
 /** Worked by hand or in double precision outside of this library: the oracles of each method's specification. */
-import { mul, scale, square, sum } from "../../lib/autodiff/index.js";
-import { AdaHessian, AdamW, MFAC, SGD, Sophia } from "../../lib/optim/index.js";
+import { add, mul, scale, square, sub, sum } from "../../lib/autodiff/index.js";
+import {
+  AdaHessian,
+  AdamW,
+  MFAC,
+  Muon,
+  type MuonOptions,
+  SGD,
+  SOAP,
+  type SOAPOptions,
+  Sophia,
+} from "../../lib/optim/index.js";
 import { Tensor } from "../../lib/tensor/index.js";
 
 const parameter = (values: number[], shape?: number[]) => ({
@@ -235,5 +245,205 @@ describe("Sophia", () => {
     await optimizer.step(loss);
     await expect(optimizer.step(loss)).rejects.toThrow(/sampledLoss/);
     expect(() => new Sophia([w])).toThrow(/batch/);
+  });
+});
+
+/** The parameter after each step on linear losses with these gradients. */
+async function follow(
+  optimizer: { step: (loss: () => Tensor) => Promise<unknown> },
+  w: ReturnType<typeof parameter>,
+  gradients: readonly number[][],
+): Promise<number[][]> {
+  const trajectory: number[][] = [];
+  for (const gradient of gradients) {
+    const slope = Tensor.from(gradient, w.tensor.shape);
+    await optimizer.step(() => sum(mul(w.tensor, slope)));
+    trajectory.push(values(w));
+  }
+  return trajectory;
+}
+
+const G = [1, 2, 3, 4];
+const polar = [-0.51449576, 0.85749293, 0.85749293, 0.51449576];
+const sequence = [G, [2, -1, 0, 1], [-1, 1, 2, 3], [1, 1, -2, 1], [0, 2, 1, -1], [2, 1, 1, 3]];
+
+describe("Muon", () => {
+  /** f = |W - T|^2 / 2. */
+  const towards = (w: Tensor, target: number[]) =>
+    scale(sum(square(sub(w, Tensor.from(target, w.shape)))), 0.5);
+
+  test.each([
+    [
+      "width",
+      [0.05472516, -0.03686115, 0.07258916, 0.03629458, 0.03686115, -0.11001688],
+      [0.1103676, -0.07400083, 0.14673437, 0.07336719, 0.07400083, -0.22136886],
+    ],
+    ["rms", [0.01547861, -0.01042591, 0.02053131, 0.01026566, 0.01042591, -0.03111747], undefined],
+  ] as const)("two steps towards a tall matrix, scale %s", async (by, first, second) => {
+    const w = parameter([0, 0, 0, 0, 0, 0], [3, 2]);
+    const optimizer = new Muon([w], { lr: 0.1, scale: by });
+    const loss = () => towards(w.tensor, [1, 0, 2, 1, 0, -1]);
+    await optimizer.step(loss);
+    expectClose(values(w), first, 1e-6);
+    if (second === undefined) return;
+    await optimizer.step(loss);
+    expectClose(values(w), second, 1e-6);
+  });
+
+  test("decoupled weight decay, by the plain learning rate", async () => {
+    const w = parameter([1, 1, 1, 1], [2, 2]);
+    await new Muon([w], { lr: 0.1, weightDecay: 0.1 }).step(() => towards(w.tensor, G));
+    expectClose(values(w), [0.92759924, 1.04772014, 1.04303953, 1.03835892], 1e-6);
+  });
+
+  test("the first step does not depend on the momentum; with the exact factor it is Shampoo's", async () => {
+    const first = async (options: MuonOptions) => {
+      const w = parameter([0, 0, 0, 0], [2, 2]);
+      const [result] = await follow(new Muon([w], { lr: 1, ...options }), w, [G]);
+      return result ?? [];
+    };
+    expectClose(await first({ momentum: 0.5 }), await first({}), 1e-5);
+    const exact = { coefficients: [2, -1.5, 0.5], steps: 12 } as const;
+    expectClose(
+      await first({ momentum: 0, ...exact }),
+      polar.map((x) => -x),
+      1e-5,
+    );
+  });
+
+  test("parts are orthogonalized apart, kernels as [o, the rest], and by the last axes on request", async () => {
+    const halves = parameter(new Array<number>(8).fill(0), [4, 2]);
+    const [both] = await follow(new Muon([halves], { lr: 1, parts: 2 }), halves, [
+      [...G, 2, -1, 0, 1],
+    ]);
+    const alone = [];
+    for (const gradient of [G, [2, -1, 0, 1]]) {
+      const w = parameter([0, 0, 0, 0], [2, 2]);
+      alone.push(...(await follow(new Muon([w], { lr: 1 }), w, [gradient])).flat());
+    }
+    expect(both).toEqual(alone);
+    const gradient = Array.from({ length: 24 }, (_, i) => Math.sin(3 * i + 1));
+    const results = [];
+    for (const [shape, by] of [
+      [[6, 2, 2, 1], "none"],
+      [[6, 4], "none"],
+      [[6, 2, 2, 1], "width"],
+      [[6, 2, 2, 1], "kernel"],
+    ] as const) {
+      const w = parameter(new Array<number>(24).fill(0), [...shape]);
+      results.push((await follow(new Muon([w], { lr: 1, scale: by }), w, [gradient])).flat());
+    }
+    const [plain = [], flattened, width = [], kernel = []] = results;
+    expect(flattened).toEqual(plain);
+    expectClose(
+      width,
+      plain.map((x) => x * Math.sqrt(1.5)),
+      1e-6,
+    );
+    expectClose(
+      kernel,
+      plain.map((x) => x * Math.SQRT2),
+      1e-6,
+    );
+  });
+
+  test("vectors and what a group names go by AdamW", async () => {
+    const [v, w] = [parameter([1, 1]), { name: "head", tensor: Tensor.from([1, 1], [1, 2]) }];
+    const groups = [{ match: ["head"], method: "adamw" as const }];
+    const optimizer = new Muon([v, w], { adamw: { lr: 0.1, eps: 0 }, groups });
+    await optimizer.step(() => add(sum(mul(v.tensor, 3)), sum(mul(w.tensor, -2))));
+    expectClose(values(v), [0.9, 0.9], 1e-7);
+    expectClose(values(w as typeof v), [1.1, 1.1], 1e-7);
+    expect(() => new Muon([v], { method: "muon" })).toThrow(/two or more axes/);
+    expect(() => new Muon([parameter([1, 2, 3], [3, 1])], { parts: 2 })).toThrow(/divisor of 3/);
+    expect(() => new Muon([v], { steps: 0 })).toThrow(/steps/);
+  });
+});
+
+describe("SOAP", () => {
+  const run = async (options: SOAPOptions, gradients: readonly number[][], shape = [2, 2]) => {
+    const w = parameter(new Array<number>(4).fill(0), shape);
+    const optimizer = new SOAP([w], { lr: 0.1, weightDecay: 0, ...options });
+    return { trajectory: await follow(optimizer, w, gradients), optimizer };
+  };
+
+  test("the first step changes nothing; the second with the same gradient is the polar factor", async () => {
+    // In the basis of G itself the rest of G is rounding, which only the guard keeps out in float32.
+    const { trajectory } = await run({ guard: true }, [G, G]);
+    expect(trajectory[0]).toEqual([0, 0, 0, 0]);
+    expectClose(
+      trajectory[1] ?? [],
+      polar.map((x) => -0.1 * x),
+      1e-6,
+    );
+  });
+
+  test("six gradients, the basis brought up to date every second step", async () => {
+    const { trajectory, optimizer } = await run({ preconditionInterval: 2 }, sequence);
+    const reference = [
+      [0, 0, 0, 0],
+      [-0.07844654, 0.11766954, -0.11766963, -0.0784464],
+      [-0.06983647, 0.15037353, -0.15012281, -0.18853471],
+      [-0.10583933, 0.1270099, -0.1256536, -0.28366663],
+      [-0.13719365, 0.06958968, -0.12997993, -0.33986889],
+      [-0.18952151, 0.01067267, -0.12902288, -0.40594056],
+    ];
+    reference.forEach((expected, i) => {
+      expectClose(trajectory[i] ?? [], expected, 2e-6);
+    });
+    const { tensors } = optimizer.stateDict();
+    const state = (key: string) => Array.from(tensors.get(`w.${key}`)?.dataSync() as Float32Array);
+    expectClose(state("factor0"), [1.0130593, 0.53759795, 0.53759795, 2.38587023], 1e-6);
+    expectClose(state("m"), [0.18370688, 0.19226844, 0.0929875, 0.31695656], 1e-6);
+    expectClose(state("v"), [1.13517726, 0.25230242, 0.33389892, 0.51687953], 3e-6);
+  });
+
+  test.each([
+    [{ preconditionInterval: 10 }, 5, [-0.17773895, 0.01727936, -0.12421773, -0.40815129]],
+    [
+      { preconditionInterval: 1, weightDecay: 0.1 },
+      5,
+      [-0.18651741, 0.00361515, -0.12629164, -0.39691194],
+    ],
+    [{ maxDimension: 0 }, 1, [-0.1, 0.1, 0, -0.1]],
+    [{ maxDimension: 0 }, 2, [-0.12941742, 0.09743589, -0.07161149, -0.18967435]],
+  ])("%j, after call %i", async (options, call, expected) => {
+    const { trajectory } = await run(options, sequence);
+    expectClose(trajectory[call] ?? [], expected, 2e-6);
+  });
+
+  test("turned gradients give turned parameters, for a matrix and a kernel", async () => {
+    const [c, s] = [Math.cos(0.7), Math.sin(0.7)];
+    // Rows are mixed by a rotation, on the first of two or of three axes.
+    const turn = ([a = 0, b = 0, d = 0, e = 0]: number[]) => [
+      c * a - s * d,
+      c * b - s * e,
+      s * a + c * d,
+      s * b + c * e,
+    ];
+    for (const shape of [
+      [2, 2],
+      [2, 2, 1],
+      [2, 1, 2],
+    ]) {
+      const options = { preconditionInterval: 2 };
+      const plain = await run(options, sequence, shape);
+      const turned = await run(options, sequence.map(turn), shape);
+      expectClose(turned.trajectory[5] ?? [], turn(plain.trajectory[5] ?? []), 1e-5);
+    }
+  });
+
+  test("merged axes are one, a vector may have a basis, and options are checked", async () => {
+    const merged = await run({ mergeDimensions: true, maxDimension: 4 }, sequence, [2, 1, 2]);
+    const row = await run({}, sequence, [4]);
+    expect(merged.trajectory).toEqual(row.trajectory);
+    const turned = await run({ precondition1d: true }, sequence, [4]);
+    expect(turned.trajectory[5]).not.toEqual(row.trajectory[5]);
+    expect([...turned.optimizer.stateDict().tensors.keys()]).toContain("w.basis0");
+    const unit = await run({ normalizeUpdate: true }, sequence);
+    const [, second = []] = unit.trajectory;
+    expect(Math.hypot(...second)).toBeCloseTo(0.1 * 2 * (Math.sqrt(1 - 0.95) / (1 - 0.95)), 5);
+    expect(() => new SOAP([parameter([1])], { preconditionInterval: 0 })).toThrow(/Interval/);
+    expect(() => new SOAP([parameter([1])], { eps: 0 })).toThrow(/eps/);
   });
 });
