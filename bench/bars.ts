@@ -18,6 +18,8 @@ const bars: Readonly<
   // Fused AdamW moves 28 bytes an element, AdaHessian 32: 0.8 of its bytes a second is 0.7 of its speed.
   adahessian_step: { "2500x4000": { r: 3, f: 0.7 } },
   sophia_step: { "2500x4000": { r: 2.5 } },
+  shampoo_roots: { "2048x1024": { e: 1 } },
+  matrix_sqrt: { "4096x128": { r: 3, e: 1 } },
 };
 
 /** Threads at which the ratios are promised. */

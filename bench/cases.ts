@@ -3,9 +3,17 @@ import type { QuantizeResult } from "../lib/compress/index.js";
 import { inputGram } from "../lib/curvature/index.js";
 import { Tensor } from "../lib/tensor/index.js";
 import { type Exchange, makeActivations, makeWeights } from "./inputs.js";
+import { matrixCase, matrixNames } from "./matrix-cases.js";
 import { stepCase, stepNames } from "./step-cases.js";
 
-export const timedNames = ["input_gram", "gptq", "gptq_desc_act", "rtn", ...stepNames] as const;
+export const timedNames = [
+  "input_gram",
+  "gptq",
+  "gptq_desc_act",
+  "rtn",
+  ...stepNames,
+  ...matrixNames,
+] as const;
 export type TimedName = (typeof timedNames)[number];
 
 /** Calibration tokens of every Gram matrix, timed or not. */
@@ -55,6 +63,10 @@ export function shapesOf(name: TimedName): readonly Shape[] {
     case "adahessian_step":
     case "sophia_step":
       return [{ out: 2500, in: 4000 }]; // 10 M parameters
+    case "shampoo_roots":
+      return [{ out: 2 * 1024, in: 1024 }];
+    case "matrix_sqrt":
+      return [{ out: 32 * 128, in: 128 }];
   }
 }
 
@@ -198,6 +210,9 @@ export function makeCase(name: TimedName, size: Shape, exchange: Exchange): Prom
     case "adahessian_step":
     case "sophia_step":
       return Promise.resolve(stepCase(name, size, shapeText(size), exchange));
+    case "shampoo_roots":
+    case "matrix_sqrt":
+      return Promise.resolve(matrixCase(name, size, shapeText(size), exchange));
   }
 }
 

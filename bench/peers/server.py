@@ -18,6 +18,7 @@ from compare import compare_gptq, compare_gram, compare_rtn, load  # noqa: E402
 from gptq_inplace import InPlace  # noqa: E402
 from gptq_reference import Reference  # noqa: E402
 from gram import Gram, GramInPlace  # noqa: E402
+from matrices import MATRICES, compare_matrices  # noqa: E402
 from peaks import peaks  # noqa: E402
 from rtn import Rtn, RtnInPlace  # noqa: E402
 from steps import STEPS, compare_step  # noqa: E402
@@ -48,6 +49,9 @@ class Server:
         if job["kind"] in STEPS:
             self.peers = {name: STEPS[job["kind"]][name](job) for name in job["peers"]}
             return {}
+        if job["kind"] in MATRICES:
+            self.peers = {name: MATRICES[job["kind"]][name](job) for name in job["peers"]}
+            return {}
         shape = (job["out"], job["in"])
         self.weight = load(job["w"], shape)
         if job["kind"] == "rtn":
@@ -77,6 +81,8 @@ class Server:
         kind = self.job["kind"]
         if kind in STEPS:
             return compare_step(peer, request["files"])
+        if kind in MATRICES:
+            return compare_matrices(peer, request["files"])
         if kind == "gram":
             return compare_gram(peer, request["files"])
         if kind == "rtn":

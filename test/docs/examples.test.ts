@@ -33,7 +33,7 @@ async function run(code: string): Promise<{ printed: string[]; expected: string[
   const printed: string[] = [];
   const body = code.replace(/^import (\{[^}]*\}) from ("[^"]*");$/gm, "const $1 = modules[$2];");
   const { outputText } = transpileModule(`const run = async () => {${body}};`, {
-    compilerOptions: { target: ScriptTarget.ES2022, module: ModuleKind.None },
+    compilerOptions: { target: ScriptTarget.ES2022, module: ModuleKind.CommonJS },
   });
   const log = (...values: unknown[]) => printed.push(values.map(String).join(" "));
   // eslint-disable-next-line @typescript-eslint/no-implied-eval, @typescript-eslint/no-unsafe-call -- it is our documentation

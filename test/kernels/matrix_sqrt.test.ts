@@ -232,7 +232,9 @@ eachDevice("matrix_sqrt", (device) => {
     await refused(matrixSqrt(a, { method: "pade", steps: 3 }), { code: "ARGUMENT" });
     await refused(matrixSqrt(a, { steps: -1 }), { code: "ARGUMENT" });
     await refused(matrixSqrt(a, { tolerance: NaN }), { code: "ARGUMENT" });
-    await refused(matrixSqrt(a, { signal: AbortSignal.abort() }), { code: "ABORTED" });
+    await refused(matrixSqrt(a, { signal: AbortSignal.abort(new Error("enough")) }), {
+      message: "enough",
+    });
     a.dispose();
     await refused(matrixSqrt(a), { code: "DISPOSED" });
     expect(() => matrixInverseSqrtSync(a)).toThrow(/disposed/);
