@@ -1,6 +1,8 @@
 import { gradcheck } from "../../lib/autodiff/index.js";
-import { memoryStats } from "../../lib/binding/index.js";
+import { type Device, memoryStats } from "../../lib/binding/index.js";
 import { scope, Tensor } from "../../lib/tensor/index.js";
+import { eachDevice } from "../helpers/each-device.js";
+import { settledMemory } from "../helpers/live-memory.js";
 import {
   indices,
   at,
@@ -10,13 +12,13 @@ import {
   valuesOf,
   type Plain,
 } from "../helpers/plain.js";
+import { autodiffKernels } from "../helpers/training-kernels.js";
 import { elementwise } from "./rows/elementwise.js";
 import { images, others } from "./rows/images.js";
 import { products } from "./rows/products.js";
 import { reductions, views } from "./rows/reductions.js";
 import type { Row } from "./rows/row.js";
 import { attentions, indexing, norms, sequences, softmaxes } from "./rows/rows.js";
-import { settledMemory } from "../helpers/live-memory.js";
 
 const rows: Row[] = [
   ...elementwise,
@@ -39,16 +41,16 @@ function inputsOf(row: Row): Plain[] {
 }
 
 /** A tensor with the values of x whose axes lie in memory in the opposite order, between others. */
-function strided(x: Plain): Tensor {
+function strided(x: Plain, device: Device): Tensor {
   const rank = x.shape.length;
-  if (rank === 0) return toTensor(x, "float64");
+  if (rank === 0) return toTensor(x, "float64", device);
   const turned = plain([...x.shape].reverse(), (index) => at(x, [...index].reverse()));
   const wide = plain([turned.shape[0]! + 2, ...turned.shape.slice(1)], (index) => {
     const row = index[0]! - 1;
     return row < 0 || row >= turned.shape[0]! ? NaN : at(turned, [row, ...index.slice(1)]);
   });
   const order = x.shape.map((_, axis) => rank - 1 - axis);
-  return toTensor(wide, "float64")
+  return toTensor(wide, "float64", device)
     .slice(0, 1, turned.shape[0]! + 1)
     .permute(order);
 }
@@ -69,30 +71,37 @@ function compare(received: Tensor | Tensor[], expected: Plain | Plain[], relativ
   });
 }
 
-describe.each(rows.map((row) => ({ row, name: row.name })))("$name", ({ row }) => {
-  const { ulps = 64 } = row;
+eachDevice(
+  "operations",
+  (device) => {
+    describe.each(rows.map((row) => ({ row, name: row.name })))("$name", ({ row }) => {
+      const { ulps = 64 } = row;
 
-  test("values in float64 and float32, and of strided views", () => {
-    const inputs = inputsOf(row);
-    scope(() => {
-      compare(
-        row.run(...inputs.map((x) => toTensor(x, "float64"))),
-        row.plain(...inputs),
-        ulps * 2 ** -52,
-      );
-      compare(row.run(...inputs.map(strided)), row.plain(...inputs), ulps * 2 ** -52);
-      const narrow = inputs.map((x) => toTensor(x, "float32"));
-      const rounded = narrow.map((x): Plain => ({ shape: x.shape, values: valuesOf(x) }));
-      compare(row.run(...narrow), row.plain(...rounded), ulps * 2 ** -23);
+      test("values in float64 and float32, and of strided views", () => {
+        const inputs = inputsOf(row);
+        scope(() => {
+          compare(
+            row.run(...inputs.map((x) => toTensor(x, "float64", device))),
+            row.plain(...inputs),
+            ulps * 2 ** -52,
+          );
+          const views = inputs.map((x) => strided(x, device));
+          compare(row.run(...views), row.plain(...inputs), ulps * 2 ** -52);
+          const narrow = inputs.map((x) => toTensor(x, "float32", device));
+          const rounded = narrow.map((x): Plain => ({ shape: x.shape, values: valuesOf(x) }));
+          compare(row.run(...narrow), row.plain(...rounded), ulps * 2 ** -23);
+        });
+      });
+
+      test("first and second derivatives, and nothing is left over", async () => {
+        const inputs = inputsOf(row).map((x) => toTensor(x, "float64", device));
+        const before = (await settledMemory({ device })).liveBlocks;
+        const report = gradcheck(() => row.run(...inputs), inputs);
+        expect(report.failures.slice(0, 5)).toEqual([]);
+        expect(memoryStats({ device }).liveBlocks).toBeLessThanOrEqual(before);
+        for (const x of inputs) x.dispose();
+      });
     });
-  });
-
-  test("first and second derivatives, and nothing is left over", async () => {
-    const inputs = inputsOf(row).map((x) => toTensor(x, "float64"));
-    const before = (await settledMemory()).liveBlocks;
-    const report = gradcheck(() => row.run(...inputs), inputs);
-    expect(report.failures.slice(0, 5)).toEqual([]);
-    expect(memoryStats().liveBlocks).toBeLessThanOrEqual(before);
-    for (const x of inputs) x.dispose();
-  });
-});
+  },
+  autodiffKernels,
+);

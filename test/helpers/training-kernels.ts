@@ -13,6 +13,8 @@ export const autodiffKernels = [
   "softmax_backward",
   "cross_entropy",
   "cross_entropy_backward",
+  "ctc_loss",
+  "ctc_loss_curvature",
   "normalize",
   "normalize_backward",
   "gather",

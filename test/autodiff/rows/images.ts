@@ -158,7 +158,7 @@ export const others: Row[] = [
     shapes: [[2, 3, 6]],
     run: (x) => {
       const dtype = x.dtype as "float64";
-      const angles = ad.rotaryAngles(3, 4, { first: 5, dtype });
+      const angles = ad.rotaryAngles(3, 4, { first: 5, dtype, device: x.device });
       return [ad.rotary(x, angles), ad.rotary(x, angles, { interleaved: true })];
     },
     plain: (x) =>

@@ -24,13 +24,16 @@ const turn = (x: Plain): Plain =>
   plain([...x.shape].reverse(), (index) => at(x, [...index].reverse()));
 
 const classes = [2, 0, 3, 3, 1, -1];
-const targets = (shape: number[]) =>
-  Tensor.from(
-    Int32Array.from(
-      classes.slice(
-        0,
-        shape.reduce((a, b) => a * b, 1),
-      ),
+/** Where a tensor is, for the integers that go with it. */
+const integers = ({ device }: Tensor, values: number[], shape: number[]) =>
+  Tensor.from(Int32Array.from(values), shape, { device });
+
+const targets = (x: Tensor, shape: number[]) =>
+  integers(
+    x,
+    classes.slice(
+      0,
+      shape.reduce((a, b) => a * b, 1),
     ),
     shape,
   );
@@ -112,23 +115,23 @@ export const softmaxes: Row[] = [
     shapes: [[5, 4]],
     domain: (u) => 3 * u,
     run: (x) => [
-      ad.crossEntropy(x, targets([5])),
-      ad.crossEntropy(x, targets([5]), { reduction: "sum" }),
+      ad.crossEntropy(x, targets(x, [5])),
+      ad.crossEntropy(x, targets(x, [5]), { reduction: "sum" }),
     ],
     plain: (x) => [scalar(total(losses(x)) / 5), scalar(total(losses(x)))],
   },
   {
     name: "crossEntropy of every row",
     shapes: [[2, 2, 4]],
-    run: (x) => ad.crossEntropy(x, targets([2, 2]), { reduction: "none" }),
+    run: (x) => ad.crossEntropy(x, targets(x, [2, 2]), { reduction: "none" }),
     plain: (x) => ({ shape: [2, 2], values: Float64Array.from(losses(x)) }),
   },
   {
     name: "crossEntropy, a row ignored",
     shapes: [[6, 4]],
     run: (x) => [
-      ad.crossEntropy(x, targets([6]), { ignoreIndex: -1 }),
-      ad.crossEntropy(x, targets([6]), { ignoreIndex: -1, reduction: "none" }),
+      ad.crossEntropy(x, targets(x, [6]), { ignoreIndex: -1 }),
+      ad.crossEntropy(x, targets(x, [6]), { ignoreIndex: -1, reduction: "none" }),
     ],
     plain: (x) => [
       scalar(total(losses(x)) / 5),
@@ -138,7 +141,7 @@ export const softmaxes: Row[] = [
   {
     name: "crossEntropy, a class ignored",
     shapes: [[5, 4]],
-    run: (x) => ad.crossEntropy(x, targets([5]), { ignoreIndex: 3 }),
+    run: (x) => ad.crossEntropy(x, targets(x, [5]), { ignoreIndex: 3 }),
     plain: (x) => {
       const l = losses(x);
       return scalar((l[0]! + l[1]! + l[4]!) / 3);
@@ -146,10 +149,10 @@ export const softmaxes: Row[] = [
   },
 ];
 
-const ctcTargets = () => ({
-  targets: Tensor.from(new Int32Array([1, 1, 3, 2, 0, 0]), [2, 3]),
-  inputLengths: Tensor.from(new Int32Array([6, 4]), [2]),
-  targetLengths: Tensor.from(new Int32Array([3, 1]), [2]),
+const ctcTargets = (x: Tensor) => ({
+  targets: integers(x, [1, 1, 3, 2, 0, 0], [2, 3]),
+  inputLengths: integers(x, [6, 4], [2]),
+  targetLengths: integers(x, [3, 1], [2]),
 });
 
 /** By the definition: the sum over every path that becomes the target. */
@@ -166,7 +169,7 @@ export const sequences: Row[] = [
     shapes: [[2, 6, 4]],
     domain: (u) => 2 * u,
     run: (x) => {
-      const { targets, ...lengths } = ctcTargets();
+      const { targets, ...lengths } = ctcTargets(x);
       return (["mean", "sum", "none"] as const).map((reduction) =>
         ad.ctcLoss(x, targets, { ...lengths, reduction }),
       );
@@ -184,9 +187,9 @@ export const sequences: Row[] = [
     name: "ctcLoss of logSoftmax, the blank last",
     shapes: [[1, 4, 3]],
     run: (x) =>
-      ad.ctcLoss(ad.logSoftmax(x), Tensor.from(new Int32Array([1, 0]), [1, 2]), {
-        inputLengths: Tensor.from(new Int32Array([4]), [1]),
-        targetLengths: Tensor.from(new Int32Array([2]), [1]),
+      ad.ctcLoss(ad.logSoftmax(x), integers(x, [1, 0], [1, 2]), {
+        inputLengths: integers(x, [4], [1]),
+        targetLengths: integers(x, [2], [1]),
         blank: 2,
         reduction: "sum",
       }),
@@ -272,16 +275,14 @@ export const norms: Row[] = [
   },
 ];
 
-const places = (values: number[], shape: number[]) => Tensor.from(Int32Array.from(values), shape);
-
 export const indexing: Row[] = [
   {
     name: "gather along each axis",
     shapes: [[3, 4, 2]],
     run: (x) => [
-      ad.gather(ad.square(x), places([2, 0, 0, 2], [2, 2])),
-      ad.gather(x, places([3, 3, 1], [3]), 1),
-      ad.gather(x, places([1], [1]), -1),
+      ad.gather(ad.square(x), integers(x, [2, 0, 0, 2], [2, 2])),
+      ad.gather(x, integers(x, [3, 3, 1], [3]), 1),
+      ad.gather(x, integers(x, [1], [1]), -1),
     ],
     plain: (x) => [
       plain([2, 2, 4, 2], ([a, b, j, k]) => at(x, [[2, 0, 0, 2][a! * 2 + b!]!, j!, k!]) ** 2),
@@ -292,7 +293,7 @@ export const indexing: Row[] = [
   {
     name: "scatterAdd",
     shapes: [[2, 5, 3]],
-    run: (x) => ad.scatterAdd(x, places([1, 3, 1, 1, 0], [5]), [2, 4, 3], 1),
+    run: (x) => ad.scatterAdd(x, integers(x, [1, 3, 1, 1, 0], [5]), [2, 4, 3], 1),
     plain: (x) =>
       plain([2, 4, 3], ([i, n, k]) =>
         total([1, 3, 1, 1, 0].map((place, j) => (place === n ? at(x, [i!, j, k!]) : 0))),
@@ -301,14 +302,14 @@ export const indexing: Row[] = [
   {
     name: "takeAlong",
     shapes: [[3, 4]],
-    run: (x) => ad.takeAlong(ad.exp(x), places([0, 0, 3, 2, 1, 1], [3, 2])),
+    run: (x) => ad.takeAlong(ad.exp(x), integers(x, [0, 0, 3, 2, 1, 1], [3, 2])),
     plain: (x) =>
       plain([3, 2], ([i, j]) => Math.exp(at(x, [i!, [0, 0, 3, 2, 1, 1][i! * 2 + j!]!]))),
   },
   {
     name: "embedding",
     shapes: [[5, 3]],
-    run: (table) => ad.sin(ad.embedding(table, places([4, 0, 0, 2, 4, 4], [2, 3]))),
+    run: (table) => ad.sin(ad.embedding(table, integers(table, [4, 0, 0, 2, 4, 4], [2, 3]))),
     plain: (table) =>
       plain([2, 3, 3], ([i, j, k]) => Math.sin(at(table, [[4, 0, 0, 2, 4, 4][i! * 3 + j!]!, k!]))),
   },
