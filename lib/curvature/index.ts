@@ -22,3 +22,12 @@ export {
 } from "./fisher-inverse.js";
 export { FisherWindow, fisherWindow, type FisherWindowOptions } from "./fisher-window.js";
 export { BlockFisher, blockFisher } from "./block-fisher.js";
+export type { Sharing } from "./factor-sums.js";
+export { kroneckerFactors, type KroneckerOptions, type LayerChoice } from "./kronecker.js";
+export {
+  perExampleGradients,
+  type PerExampleGradients,
+  type PerExampleOptions,
+} from "./per-example.js";
+export { sampleLabels } from "./sample-labels.js";
+export { CurvatureStore, type LayerFactors } from "./store.js";
