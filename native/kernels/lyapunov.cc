@@ -7,6 +7,7 @@
 #include "../core/finite.h"
 #include "../dense/iterative_root.h"
 #include "../kernels.h"
+#include "dense_checks.h"
 
 namespace osc {
 namespace {

@@ -5,6 +5,7 @@
 #include "../core/finite.h"
 #include "../dense/batch.h"
 #include "../kernels.h"
+#include "dense_checks.h"
 
 namespace osc {
 namespace {
