@@ -49,6 +49,8 @@ export const modeBars = {
   loopDelayMs: 20,
   /** From abort() to rejection, milliseconds. */
   abortMs: 100,
+  /** An operation on one element, microseconds, median. */
+  overheadUs: 3,
   /** Peak bytes of one layer, its weight and matrix included. */
   peakBytes: (out: number, columns: number): number =>
     16 * columns ** 2 + 12 * out * columns + 64 * 2 ** 20,

@@ -11,6 +11,7 @@ import { describeMachine } from "./machine.js";
 import { type Detail, type Row, measureCase } from "./measure.js";
 import { busy } from "./modes/busy.js";
 import { latency } from "./modes/latency.js";
+import { overhead } from "./modes/overhead.js";
 import { memory } from "./modes/memory.js";
 import { type Peers, startPeers } from "./peer.js";
 import { best, digits } from "./statistics.js";
@@ -20,9 +21,10 @@ const usage = `npm run bench [-- NAME...] [--threads 1,2] [--json FILE] [--shape
 NAME  ${timedNames.join(", ")}: beside PyTorch (default: all of them)
       busy: gptq beside another busy process    memory: peak memory of a layer
       latency: event loop delay and time to abort
+      overhead: an operation on one element
 Peers run in $OSCULATE_BENCH_PYTHON, else python3, with torch. See bench/README.md.`;
 
-const modes = { busy, memory, latency };
+const modes = { busy, memory, latency, overhead };
 type ModeName = keyof typeof modes;
 
 interface Wanted {

@@ -15,9 +15,12 @@ export interface CancelToken {
   cancel(): void;
 }
 
+/** What holds the memory of a tensor. */
+export type Owner = Storage | TypedArray;
+
 /** A strided view as kernels take it: owner, dtype code, offset in elements, shape, strides in elements. */
 export type NativeTensor = readonly [
-  owner: Storage | TypedArray,
+  owner: Owner,
   dtype: number,
   offset: number,
   shape: readonly number[],
@@ -29,6 +32,15 @@ export type KernelArguments = Readonly<Record<string, NativeTensor | number | un
 
 /** The `ret_` fields of a kernel. */
 export type KernelResults = Readonly<Record<string, number>>;
+
+/** The fields of a kernel that a call gives, in the order in which native code reads them. */
+export interface KernelSignature {
+  readonly name: string;
+  readonly fields: readonly {
+    readonly name: string;
+    readonly kind: "number" | "integer" | "tensor" | "optional";
+  }[];
+}
 
 export type NativeProgress = (done: number, total: number) => void;
 
@@ -64,17 +76,21 @@ export interface Addon {
   readonly version: string;
   readonly Storage: new (source: number | TypedArray, device?: string) => Storage;
   readonly CancelToken: new () => CancelToken;
+  /** In the order that calls number them. */
+  kernels(): readonly KernelSignature[];
+  /** The array from which calls take the numbers that describe their tensors; see pack.ts. */
+  setArguments(numbers: Float64Array): void;
   run(
-    kernel: string,
-    device: string,
-    args: KernelArguments,
-    token?: CancelToken,
-    onProgress?: NativeProgress,
+    kernel: number,
+    device: number,
+    token: CancelToken | undefined,
+    onProgress: NativeProgress | undefined,
+    ...owners: readonly Owner[]
   ): Promise<KernelResults>;
-  runSync(kernel: string, device: string, args: KernelArguments): KernelResults;
-  enqueue(kernel: string, device: string, args: KernelArguments): void;
+  runSync(kernel: number, device: number, ...owners: readonly Owner[]): KernelResults;
+  enqueue(kernel: number, device: number, ...owners: readonly Owner[]): void;
   /** Copies contiguous x to contiguous y in the order of both devices' queues. */
-  copy(from: string, to: string, args: KernelArguments): void;
+  copy(from: number, to: number, ...owners: readonly Owner[]): void;
   /** Opens a plug-in, once a process. */
   openDevice(device: string, path: string): OpenDevice;
   /** Undefined: not open (always open: "cpu"). */

@@ -8,9 +8,9 @@ import {
 import type { KernelArguments, KernelResults } from "./addon-types.js";
 import { untilAborted } from "./abort.js";
 import { addon } from "./load.js";
+import { pack, type Device } from "./pack.js";
 
-/** Devices a tensor can live on. */
-export type Device = "cpu" | "emulator" | "cuda";
+export type { Device } from "./pack.js";
 
 /** Progress of long work: `done` of `total`, in units of the work. */
 export interface Progress {
@@ -104,7 +104,8 @@ export async function call(
   const onAbort = () => token?.cancel();
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    const running = native.run(kernel, device, args, token, progress);
+    const packed = pack(kernel, device, args);
+    const running = native.run(packed.kernel, packed.device, token, progress, ...packed.owners);
     // After an abort the kernel stops at its next tile; its buffers stay held until then.
     const results = await untilAborted(running, signal);
     if (thrown) throw thrown.error;
@@ -127,7 +128,8 @@ export function callSync(
   label?: string,
 ): KernelResults {
   try {
-    return addon().runSync(kernel, device, args);
+    const packed = pack(kernel, device, args);
+    return packed.native.runSync(packed.kernel, packed.device, ...packed.owners);
   } catch (cause) {
     throw typedError(cause, fn, label);
   }
@@ -136,7 +138,8 @@ export function callSync(
 /** Puts a kernel on the queue and returns; a failure shows when an output tensor is read. */
 export function enqueue(fn: string, kernel: string, device: Device, args: KernelArguments): void {
   try {
-    addon().enqueue(kernel, device, args);
+    const packed = pack(kernel, device, args);
+    packed.native.enqueue(packed.kernel, packed.device, ...packed.owners);
   } catch (cause) {
     throw typedError(cause, fn, undefined);
   }

@@ -10,6 +10,7 @@ export type { TypedArray } from "./typed-array.js";
 export { untilAborted } from "./abort.js";
 export { addon, loadAttempts, packageRoot, packageVersion, type LoadAttempt } from "./load.js";
 export { call, callSync, enqueue, type CallOptions, type Device, type Progress } from "./call.js";
+export { copyBetween } from "./pack.js";
 export { kernel, run, runSync, type KernelStep, type Task } from "./task.js";
 export {
   devices,

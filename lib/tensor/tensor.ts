@@ -1,5 +1,6 @@
 import {
   addon,
+  copyBetween,
   call,
   callSync,
   enqueue,
@@ -222,7 +223,7 @@ export class Tensor<D extends DType = DType> {
     const bytes = sizeOf(fn, shape) * bytesPerElement(dtype);
     let storage: Storage;
     try {
-      storage = new (addon().Storage)(bytes, device);
+      storage = new (addon().Storage)(bytes, device === "cpu" ? undefined : device);
     } catch (cause) {
       if (cause instanceof BindingError) throw cause;
       throw new DeviceError(
@@ -311,7 +312,7 @@ export class Tensor<D extends DType = DType> {
     const x = this.isContiguous ? this : this.contiguous();
     try {
       const y = Tensor.empty(this.shape, { dtype: this.dtype, device });
-      addon().copy(this.device, device, { x: x.native(fn), y: y.native(fn) });
+      copyBetween(this.device, device, x.native(fn), y.native(fn));
       return derived({ kind: "convert" }, x, y);
     } finally {
       if (x !== this) x.dispose();

@@ -25,7 +25,8 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   exports.Set("CancelToken", CancelToken::define(env));
   DefineAddon(exports, {InstanceMethod("run", &Addon::run), InstanceMethod("runSync", &Addon::run_sync),
                         InstanceMethod("enqueue", &Addon::enqueue), InstanceMethod("info", &Addon::info),
-                        InstanceMethod("copy", &Addon::copy), InstanceMethod("openDevice", &Addon::open_device),
+                        InstanceMethod("copy", &Addon::copy), InstanceMethod("kernels", &Addon::kernels),
+                        InstanceMethod("setArguments", &Addon::set_arguments), InstanceMethod("openDevice", &Addon::open_device),
                         InstanceMethod("deviceInfo", &Addon::device_info),
                         InstanceMethod("memoryStats", &Addon::memory_statistics),
                         InstanceMethod("setThreads", &Addon::set_threads)});
@@ -37,64 +38,103 @@ Addon::~Addon() = default;
 
 // Queues may wait for each other: all are told before any is joined.
 void Addon::stop() {
-  for (auto& [device, queue] : queues_) queue->request_stop();
-  for (auto& [device, queue] : queues_) queue->stop();
-  queues_.clear();
+  for (Lane& lane : lanes_) {
+    if (lane.queue) lane.queue->request_stop();
+  }
+  for (Lane& lane : lanes_) {
+    if (lane.queue) lane.queue->stop();
+    lane.queue.reset();
+  }
 }
 
-Queue& Addon::queue(Napi::Env env, const std::string& device) {
-  std::unique_ptr<Queue>& queue = queues_[device];
-  if (!queue) queue = std::make_unique<Queue>(env, memory_of(env, device));
-  return *queue;
+Addon::Lane& Addon::lane(Napi::Env env, Napi::Value device) {
+  const uint32_t index = device.As<Napi::Number>().Uint32Value();
+  if (index >= std::size(kDeviceNames)) throw Napi::TypeError::New(env, "no device has this number");
+  Lane& lane = lanes_[index];
+  if (!lane.device) lane.device = find_device(kDeviceNames[index]);
+  if (!lane.device) throw status_error(env, fail(OSC_DEVICE, 0, "device %s is not open", kDeviceNames[index]), "run");
+  if (!lane.queue) lane.queue = std::make_unique<Queue>(env, lane.device->table->memory);
+  return lane;
 }
 
-std::shared_ptr<Task> Addon::make_task(const Napi::CallbackInfo& info) {
+Packed Addon::packed(const Napi::CallbackInfo& info, size_t first_owner) const {
+  return {numbers_, number_count_, &info, first_owner};
+}
+
+Napi::Value Addon::set_arguments(const Napi::CallbackInfo& info) {
+  const auto array = info[0].As<Napi::Float64Array>();
+  arguments_ = Napi::Persistent(array.As<Napi::Object>());
+  numbers_ = array.Data();
+  number_count_ = array.ElementLength();
+  return info.Env().Undefined();
+}
+
+Napi::Value Addon::kernels(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const std::string name = info[0].As<Napi::String>();
-  const std::string device = info[1].As<Napi::String>();
-  const int index = kernel_index(name.c_str());
-  if (index < 0) throw Napi::TypeError::New(env, "no kernel is called " + name);
-  const KernelSignature& signature = kernel_signatures()[static_cast<size_t>(index)];
-  const Device* found = find_device(device.c_str());
-  if (!found) throw status_error(env, fail(OSC_DEVICE, 0, "device %s is not open", device.c_str()), signature.name);
-  const OscKernelTable& table = *found->table;
+  const Napi::Array kernels = Napi::Array::New(env);
+  for (const KernelSignature& signature : kernel_signatures()) {
+    const Napi::Array fields = Napi::Array::New(env);
+    for (const Field& field : signature.fields) {
+      if (field.kind == FieldKind::ret_i64 || field.kind == FieldKind::ret_f64) continue;
+      const Napi::Object one = Napi::Object::New(env);
+      one.Set("name", field.js_name);
+      one.Set("kind", field.kind == FieldKind::f64 ? "number" : field.kind == FieldKind::i64 ? "integer"
+                      : field.kind == FieldKind::opt ? "optional" : "tensor");
+      fields.Set(fields.Length(), one);
+    }
+    const Napi::Object kernel = Napi::Object::New(env);
+    kernel.Set("name", signature.name);
+    kernel.Set("fields", fields);
+    kernels.Set(kernels.Length(), kernel);
+  }
+  return kernels;
+}
+
+std::shared_ptr<Task> Addon::make_task(const Napi::CallbackInfo& info, const Lane& lane, size_t first_owner) {
+  const Napi::Env env = info.Env();
+  const uint32_t index = info[0].As<Napi::Number>().Uint32Value();
+  const std::vector<KernelSignature>& signatures = kernel_signatures();
+  if (index >= signatures.size()) throw Napi::TypeError::New(env, "no kernel has this number");
+  const KernelSignature& signature = signatures[index];
+  const OscKernelTable& table = *lane.device->table;
   if (!table.kernels[index].run) {
     throw status_error(env, fail(OSC_UNSUPPORTED, 0, "device %s has no kernel %s: move its tensors to another device",
-                                 device.c_str(), name.c_str()), signature.name);
+                                 kDeviceNames[&lane - lanes_], signature.name), signature.name);
   }
-  auto task = std::make_shared<Task>(Arguments(signature, info[2].As<Napi::Object>(), table.memory));
+  auto task = std::make_shared<Task>(Arguments(signature, packed(info, first_owner), table.memory));
   task->kernel = signature.name;
   task->run = table.kernels[index].run;
-  if (info[3].IsObject()) task->cancel = CancelToken::Unwrap(info[3].As<Napi::Object>())->flag();
-  if (info[4].IsFunction()) task->on_progress = Napi::Persistent(info[4].As<Napi::Function>());
   return task;
 }
 
 Napi::Value Addon::run(const Napi::CallbackInfo& info) {
-  auto task = make_task(info);
-  return queue(info.Env(), info[1].As<Napi::String>()).submit(info.Env(), std::move(task));
+  Lane& to = lane(info.Env(), info[1]);
+  auto task = make_task(info, to, 4);
+  if (info[2].IsObject()) task->cancel = CancelToken::Unwrap(info[2].As<Napi::Object>())->flag();
+  if (info[3].IsFunction()) task->on_progress = Napi::Persistent(info[3].As<Napi::Function>());
+  return to.queue->submit(info.Env(), std::move(task));
 }
 
 Napi::Value Addon::run_sync(const Napi::CallbackInfo& info) {
-  auto task = make_task(info);
-  return queue(info.Env(), info[1].As<Napi::String>()).run(info.Env(), std::move(task));
+  Lane& to = lane(info.Env(), info[1]);
+  return to.queue->run(info.Env(), make_task(info, to, 2));
 }
 
 Napi::Value Addon::enqueue(const Napi::CallbackInfo& info) {
-  auto task = make_task(info);
-  queue(info.Env(), info[1].As<Napi::String>()).enqueue(info.Env(), std::move(task));
+  Lane& to = lane(info.Env(), info[1]);
+  to.queue->enqueue(info.Env(), make_task(info, to, 2));
   return info.Env().Undefined();
 }
 
 Napi::Value Addon::copy(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const std::string from = info[0].As<Napi::String>(), to = info[1].As<Napi::String>();
+  Lane &from = lane(env, info[0]), &to = lane(env, info[1]);
   static const auto index = static_cast<size_t>(kernel_index("convert"));  // its fields are those of a copy
-  auto task = std::make_shared<Task>(Arguments::anywhere(kernel_signatures()[index], info[2].As<Napi::Object>()));
+  auto task = std::make_shared<Task>(Arguments::anywhere(kernel_signatures()[index], packed(info, 2)));
   task->kernel = "copy";
-  task->from = memory_of(env, from);
-  task->to = memory_of(env, to);
-  queue(env, from).copy(env, std::move(task), queue(env, to));
+  task->from = from.device->table->memory;
+  task->to = to.device->table->memory;
+  from.queue->copy(env, std::move(task), *to.queue);
   return env.Undefined();
 }
 

@@ -1,6 +1,5 @@
 #include "arguments.h"
 
-#include <cmath>
 #include <cstring>
 #include <deque>
 #include <string>
@@ -56,65 +55,78 @@ const std::vector<KernelSignature>& kernel_signatures() {
   return signatures;
 }
 
-Arguments::Arguments(const KernelSignature& signature, Napi::Object values, const OscDevice* memory)
+// Hands out the packed numbers and owners in order; what is missing at the end is an error of the caller's.
+class PackedReader {
+ public:
+  explicit PackedReader(const Packed& packed) : packed_(packed), owner_(packed.first_owner) {}
+  Napi::Env env() const { return packed_.info->Env(); }
+  double number() {
+    if (next_ >= packed_.count) throw Napi::TypeError::New(env(), "expected more packed arguments");
+    return packed_.numbers[next_++];
+  }
+  int64_t integer() { return static_cast<int64_t>(number()); }
+  Napi::Value owner() { return (*packed_.info)[owner_++]; }
+
+ private:
+  const Packed& packed_;
+  size_t next_ = 0, owner_;
+};
+
+Arguments::Arguments(const KernelSignature& signature, const Packed& packed, const OscDevice* memory)
     : signature_(signature), memory_(memory), storage_((signature.bytes + 7) / 8) {
-  read(values, true);
+  read(packed, true);
 }
 
-Arguments::Arguments(const KernelSignature& signature, Napi::Object values)
+Arguments::Arguments(const KernelSignature& signature, const Packed& packed)
     : signature_(signature), storage_((signature.bytes + 7) / 8) {
-  read(values, false);
+  read(packed, false);
 }
 
-void Arguments::read(Napi::Object values, bool check_memory) {
-  const Napi::Env env = values.Env();
+void Arguments::read(const Packed& packed, bool check_memory) {
+  PackedReader reader(packed);
   auto* base = reinterpret_cast<unsigned char*>(storage_.data());
+  inputs_.reserve(signature_.fields.size());
+  outputs_.reserve(signature_.fields.size());
   for (const Field& field : signature_.fields) {
     if (field.kind == FieldKind::ret_i64 || field.kind == FieldKind::ret_f64) continue;
-    const Napi::Value value = values.Get(field.js_name);
-    if (field.kind == FieldKind::i64 || field.kind == FieldKind::f64) {
-      if (!value.IsNumber()) refuse(env, field, "a number");
-      const double number = value.As<Napi::Number>().DoubleValue();
-      if (field.kind == FieldKind::f64) {
-        std::memcpy(base + field.offset, &number, sizeof number);
-      } else {
-        if (std::trunc(number) != number) refuse(env, field, "an integer");
-        const auto integer = static_cast<int64_t>(number);
-        std::memcpy(base + field.offset, &integer, sizeof integer);
-      }
+    if (field.kind == FieldKind::f64) {
+      const double number = reader.number();
+      std::memcpy(base + field.offset, &number, sizeof number);
+    } else if (field.kind == FieldKind::i64) {
+      const int64_t integer = reader.integer();
+      std::memcpy(base + field.offset, &integer, sizeof integer);
     } else {
-      read_tensor(field, value, check_memory);
+      read_tensor(field, reader, check_memory);
     }
   }
 }
 
-// A tensor comes as [storage or typed array, dtype, offset, shape, strides].
-void Arguments::read_tensor(const Field& field, Napi::Value value, bool check_memory) {
-  const Napi::Env env = value.Env();
+void Arguments::read_tensor(const Field& field, PackedReader& reader, bool check_memory) {
+  const Napi::Env env = reader.env();
   Tensor& tensor = tensor_at(field.offset);
-  if (value.IsUndefined() && field.kind == FieldKind::opt) {
+  const int64_t dtype = reader.integer();
+  if (dtype < 0 && field.kind == FieldKind::opt) {
     tensor.shape[0] = 0;
     tensor.rank = 1;
     return;
   }
-  if (!value.IsArray()) refuse(env, field, "a tensor");
-  const auto parts = value.As<Napi::Array>();
-  const auto owner = parts.Get(0U).As<Napi::Object>();
-  tensor.dtype = parts.Get(1U).As<Napi::Number>().Int32Value();
-  const int64_t offset = parts.Get(2U).As<Napi::Number>().Int64Value();
-  const auto shape = parts.Get(3U).As<Napi::Array>();
-  const auto strides = parts.Get(4U).As<Napi::Array>();
-  if (tensor.dtype < 0 || tensor.dtype > OSC_BOOL) refuse(env, field, "a known dtype");
-  if (shape.Length() > OSC_MAX_RANK || strides.Length() != shape.Length()) refuse(env, field, "at most 8 dimensions");
-  tensor.rank = static_cast<int32_t>(shape.Length());
+  if (dtype < 0 || dtype > OSC_BOOL) refuse(env, field, "a tensor of a known dtype");
+  tensor.dtype = static_cast<int32_t>(dtype);
+  const int64_t offset = reader.integer(), rank = reader.integer();
+  if (rank < 0 || rank > OSC_MAX_RANK) refuse(env, field, "at most 8 dimensions");
+  tensor.rank = static_cast<int32_t>(rank);
   for (int i = 0; i < tensor.rank; ++i) {
-    tensor.shape[i] = shape.Get(static_cast<uint32_t>(i)).As<Napi::Number>().Int64Value();
-    tensor.strides[i] = strides.Get(static_cast<uint32_t>(i)).As<Napi::Number>().Int64Value();
+    tensor.shape[i] = reader.integer();
     if (tensor.shape[i] < 0) refuse(env, field, "no negative dimension");
   }
+  for (int i = 0; i < tensor.rank; ++i) tensor.strides[i] = reader.integer();
+  const Napi::Value given = reader.owner();
+  if (!given.IsObject()) refuse(env, field, "a tensor");
+  const auto owner = given.As<Napi::Object>();
+  const bool borrowed_array = owner.IsTypedArray();
 
   std::shared_ptr<Block> block;
-  if (owner.IsTypedArray()) {
+  if (borrowed_array) {
     const ArrayBytes view = array_bytes(owner.As<Napi::TypedArray>());
     block = std::make_shared<Block>();
     block->data = view.data;
@@ -131,7 +143,7 @@ void Arguments::read_tensor(const Field& field, Napi::Value value, bool check_me
   const int64_t item = item_bytes(tensor.dtype);
   if (!inside(tensor, offset, static_cast<int64_t>(block->bytes) / item)) refuse(env, field, "a view inside its storage");
   tensor.data = static_cast<uint8_t*>(block->data) + offset * item;
-  if (memory_ && owner.IsTypedArray()) {
+  if (memory_ && borrowed_array) {
     const bool reads = field.kind != FieldKind::out, writes = field.kind == FieldKind::out || field.kind == FieldKind::inout;
     const bool whole = is_contiguous(tensor) && size_of(tensor) * item == static_cast<int64_t>(block->bytes);
     staged_.push_back({field.offset, block->data, block->bytes, offset * item, reads || !whole, writes, nullptr});

@@ -1,4 +1,4 @@
-// From a JavaScript object to a kernel's argument struct and back, by the field lists of kernels.h.
+// From JavaScript to a kernel's argument struct and back, by the field lists of kernels.h.
 #pragma once
 #include <napi.h>
 
@@ -29,16 +29,25 @@ struct KernelSignature {
 // In the order of kernels.def.
 const std::vector<KernelSignature>& kernel_signatures();
 
+// The arguments of one call as JavaScript packs them (lib/binding/pack.ts): numbers, field by field, and the owners of the
+// tensors in the same order. A number field is itself; a tensor is dtype, offset, rank, shape, strides, or -1 when it is not there.
+struct Packed {
+  const double* numbers;
+  size_t count;
+  const Napi::CallbackInfo* info;
+  size_t first_owner;  // position among the call's arguments
+};
+
+class PackedReader;
+
 // An argument struct that keeps what it points to alive.
 class Arguments {
  public:
-  // Reads every field; throws a Napi::TypeError that names the field when one is missing or of the wrong kind.
+  // Reads every field; throws a Napi::TypeError that names the field when one is of the wrong kind.
   // Tensors must live in `memory`; typed arrays are the host's, and a device gets a copy of them while the kernel runs.
-  Arguments(const KernelSignature& signature, Napi::Object values, const OscDevice* memory);
+  Arguments(const KernelSignature& signature, const Packed& packed, const OscDevice* memory);
   // For a copy between devices: the tensor fields may live anywhere.
-  static Arguments anywhere(const KernelSignature& signature, Napi::Object values) {
-    return Arguments(signature, values);
-  }
+  static Arguments anywhere(const KernelSignature& signature, const Packed& packed) { return Arguments(signature, packed); }
 
   void* data() { return storage_.data(); }
   int64_t tensor_bytes() const { return tensor_bytes_; }
@@ -71,9 +80,9 @@ class Arguments {
     std::shared_ptr<Block> block;
   };
 
-  Arguments(const KernelSignature& signature, Napi::Object values);
-  void read(Napi::Object values, bool check_memory);
-  void read_tensor(const Field& field, Napi::Value value, bool check_memory);
+  Arguments(const KernelSignature& signature, const Packed& packed);
+  void read(const Packed& packed, bool check_memory);
+  void read_tensor(const Field& field, PackedReader& reader, bool check_memory);
   Tensor& tensor_at(size_t offset) {
     return *reinterpret_cast<Tensor*>(reinterpret_cast<unsigned char*>(storage_.data()) + offset);
   }

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { addon, call, callSync, setThreads } from "../../lib/binding/index.js";
+import { call, callSync, enqueue, setThreads } from "../../lib/binding/index.js";
 import { gptqFactor } from "../../lib/ops/gptq-factor.js";
 import { Tensor, nativeArray } from "../../lib/tensor/index.js";
 
@@ -63,7 +63,7 @@ test("the event loop stays free while a kernel runs", async () => {
 test("a failed computation rejects where its result is read, and names the operation", async () => {
   const bad = Tensor.empty([4]);
   // fill refuses a strided target: the failure stays with the tensor's memory.
-  addon().enqueue("fill", "cpu", { y: [bad.native("t")[0], 0, 0, [2], [2]], value: 0 });
+  enqueue("test", "fill", "cpu", { y: [bad.native("t")[0], 0, 0, [2], [2]], value: 0 });
   await expect(bad.data()).rejects.toMatchObject({
     message: expect.stringContaining("fill") as string,
   });
@@ -109,7 +109,16 @@ function worker(body: string): Worker {
      const n = 2500;
      const eye = new Float32Array(n * n); for (let i = 0; i < n; ++i) eye[i * n + i] = 1;
      const tensor = (a, dtype, shape) => [a, dtype, 0, shape, shape.length === 2 ? [shape[1], 1] : [1]];
-     const factor = () => addon.run("gptq_factor", "cpu", {
+     const numbers = new Float64Array(64);
+     addon.setArguments(numbers);
+     const kernel = addon.kernels().findIndex(({ name }) => name === "gptq_factor");
+     const run = (args) => {
+       const values = addon.kernels()[kernel].fields.map(({ name }) => args[name]);
+       const tensors = values.filter(Array.isArray);
+       numbers.set(values.flatMap((v) => (Array.isArray(v) ? [v[1], v[2], v[3].length, ...v[3], ...v[4]] : [v])));
+       return addon.run(kernel, 0, undefined, undefined, ...tensors.map(([owner]) => owner));
+     };
+     const factor = () => run({
        gram: tensor(eye, 0, [n, n]), factor: tensor(new Float32Array(n * n), 0, [n, n]), diagonal: tensor(new Float64Array(n), 1, [n]),
        order: tensor(new Int32Array(n), 2, [n]), dead: tensor(new Uint8Array(n), 3, [n]), dampPercent: 0, actOrder: 0, precision: 64 });
      ${body}`,

@@ -1,5 +1,12 @@
 import { Worker } from "node:worker_threads";
-import { callSync, enqueue, inspectDevices, memoryStats } from "../../lib/binding/index.js";
+import {
+  addon,
+  callSync,
+  enqueue,
+  inspectDevices,
+  memoryStats,
+  type KernelArguments,
+} from "../../lib/binding/index.js";
 import { Tensor, dtypes, newArray } from "../../lib/tensor/index.js";
 import { eachDevice } from "../helpers/each-device.js";
 import { settledMemory } from "../helpers/live-memory.js";
@@ -94,18 +101,24 @@ eachDevice(
         expect.objectContaining({ code: "ARGUMENT" }),
       );
       // Holes in the table of a device are named, never filled by another device.
-      for (const kernel of inspectDevices().find((r) => r.device === device)?.missingKernels ??
-        []) {
-        expect(() => callSync("t", kernel, device, {})).toThrow(
-          expect.objectContaining({ code: "UNSUPPORTED_ON_DEVICE" }),
-        );
+      const holes = inspectDevices().find((r) => r.device === device)?.missingKernels ?? [];
+      for (const { name, fields } of addon()
+        .kernels()
+        .filter((kernel) => holes.includes(kernel.name))) {
+        const some = fields.map((field) => [
+          field.name,
+          field.kind === "tensor" || field.kind === "optional" ? there.native("t") : 0,
+        ]);
+        expect(() =>
+          callSync("t", name, device, Object.fromEntries(some) as KernelArguments),
+        ).toThrow(expect.objectContaining({ code: "UNSUPPORTED_ON_DEVICE" }));
       }
     });
 
     test("a worker that is terminated in the middle leaves the process and the device alive", async () => {
       const attempts = inspectDevices().find((report) => report.device === device)?.attempts ?? [];
       const plugin = attempts.find(({ error }) => error === undefined)?.from;
-      const addon =
+      const file =
         process.env["OSCULATE_ADDON"] ?? require.resolve("../../build/cmake/Release/osculate.node");
       for (let i = 0; i < 3; ++i) {
         const worker = new Worker(
@@ -114,10 +127,14 @@ eachDevice(
            if (plugin) addon.openDevice(device, plugin);
            const n = 1 << 22;
            const storage = new addon.Storage(4 * n, device);
-           for (let i = 0; i < 200; ++i) addon.enqueue("fill", device, { y: [storage, 0, 0, [n], [1]], value: i });
-           addon.run("fill", device, { y: [storage, 0, 0, [n], [1]], value: 7 });
+           const numbers = new Float64Array([0, 0, 1, n, 1, 7]); // y: dtype, offset, rank, shape, strides; value
+           addon.setArguments(numbers);
+           const fill = addon.kernels().findIndex(({ name }) => name === "fill");
+           const number = ["cpu", "emulator", "cuda"].indexOf(device);
+           for (let i = 0; i < 200; ++i) addon.enqueue(fill, number, storage);
+           addon.run(fill, number, undefined, undefined, storage);
            parentPort.postMessage("started");`,
-          { eval: true, workerData: { addon, device, plugin } },
+          { eval: true, workerData: { addon: file, device, plugin } },
         );
         await new Promise((resolve) => worker.once("message", resolve));
         await worker.terminate();
