@@ -1,7 +1,6 @@
-import { hessianProducts, type BatchLoss } from "../curvature/hessian-operator.js";
+import { hessianOperator, type BatchLoss } from "../curvature/hessian-operator.js";
 import type { Parameter } from "../nn/parameter.js";
 import { lanczos } from "../linalg/index.js";
-import { copyInto } from "../ops/copy.js";
 import { Tensor } from "../tensor/index.js";
 
 /** What FOSI takes of a Hessian. */
@@ -36,7 +35,7 @@ export async function extremeEigenpairs(
   const count = largest + smallest;
   const steps = Math.min(n, Math.max(4 * count, Math.ceil(2 * Math.log(n))));
   const device = params[0]?.tensor.device;
-  const found = await lanczos((x) => hessianTimes(loss, params, batches, x), {
+  const found = await lanczos(hessianOperator(loss, params, batches), {
     size: n,
     device,
     seed,
@@ -58,30 +57,4 @@ export async function extremeEigenpairs(
   const top = inverse.slice(-largest).filter((one) => one > 0);
   const scale = largest > 0 && top.length > 0 ? Math.max(...top) / Math.min(...top) : 1;
   return { vectors: found.vectors ?? Tensor.zeros([0, n]), inverse, scale };
-}
-
-/** The Hessian times a vector over all parameters. */
-function hessianTimes(
-  loss: BatchLoss,
-  params: readonly Parameter[],
-  batches: number,
-  x: Tensor,
-): Tensor {
-  let at = 0;
-  const vectors = params.map(({ tensor }) => {
-    using part = x.slice(0, at, at + tensor.size);
-    at += tensor.size;
-    return part.reshape(tensor.shape);
-  });
-  const products = hessianProducts(loss, params, vectors, batches);
-  const y = Tensor.empty([x.size], { device: x.device });
-  at = 0;
-  for (const product of products) {
-    using target = y.slice(0, at, at + product.size);
-    using row = product.reshape([product.size]);
-    copyInto("FOSI", row, target);
-    at += product.size;
-  }
-  for (const tensor of [...vectors, ...products]) tensor.dispose();
-  return y;
 }

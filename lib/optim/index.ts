@@ -12,10 +12,25 @@ export {
   type AdaFisherOptions,
 } from "./adafisher.js";
 export { AdamW, type AdamWOptions } from "./adamw.js";
+export {
+  batchOutlier,
+  noiseFromBatches,
+  ratesBetween,
+  scaledLearningRate,
+  type BatchNoise,
+  type SpectralRates,
+} from "./batch-rules.js";
 export { FOSI, type FOSIOptions, type FOSIStats } from "./fosi.js";
 export { INNAprop, type INNApropOptions } from "./innaprop.js";
 export { MFAC, type MFACOptions, type MFACWindow } from "./mfac.js";
 export { MKOR, type MKOROptions, type MKORStats } from "./mkor.js";
+export {
+  NewtonCG,
+  type NewtonCGOptions,
+  type NewtonCGSearch,
+  type NewtonCGStats,
+  type NewtonCGStepOptions,
+} from "./newton-cg.js";
 export { OASIS, type OASISCurvature, type OASISOptions, type OASISStats } from "./oasis.js";
 export { Muon, type MuonOptions, type MuonScale } from "./muon.js";
 export {
@@ -47,4 +62,16 @@ export {
   type SophiaStats,
   type SophiaStepOptions,
 } from "./sophia.js";
+export {
+  spectralRates,
+  type SpectralRatesOptions,
+  type SpectralRatesResult,
+} from "./spectral-rates.js";
 export { SVRG, type SVRGData, type SVRGOptions, type SVRGStepOptions } from "./svrg.js";
+export {
+  retainDivergence,
+  soul,
+  unlearningLoss,
+  type UnlearningMethod,
+  type UnlearningTerms,
+} from "./unlearning.js";
