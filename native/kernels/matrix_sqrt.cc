@@ -8,6 +8,7 @@
 #include "../dense/iterative_root.h"
 #include "../kernels.h"
 #include "dense_checks.h"
+#include "dense_checks.h"
 
 namespace osc {
 namespace {

@@ -6,6 +6,7 @@
 #include "../dense/batch.h"
 #include "../kernels.h"
 #include "dense_checks.h"
+#include "dense_checks.h"
 
 namespace osc {
 namespace {
