@@ -107,6 +107,23 @@ export {
   type Rule,
 } from "./recipe.js";
 export {
+  compress,
+  type CompressEvent,
+  compressJob,
+  type CompressOptions,
+  type CompressResult,
+  type CompressTotals,
+  type ModuleLayerRow,
+} from "./modules/compress-job.js";
+export {
+  type ModuleAssignment,
+  type ModuleLayerOptions,
+  type ModuleRecipe,
+  type ModuleRule,
+  type Preset,
+  presets,
+} from "./modules/module-recipe.js";
+export {
   allocateBits,
   type AllocateOptions,
   type BitAllocation,

@@ -154,7 +154,7 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Renames other spellings; an unknown key or one given twice is an error that names the place. */
-function canonicalKeys(
+export function canonicalKeys(
   value: Record<string, unknown>,
   known: readonly string[],
   where: string,
