@@ -86,7 +86,7 @@ export class LayerGrams {
         throw new ShapeError(expected(fn, `a last dimension of ${layer.columns}`, name, dims));
       }
       const shape = [data.length / layer.columns, layer.columns];
-      return Tensor.from(data, shape, { borrow: true, device });
+      return Tensor.from(data, shape, { borrow: device === "cpu", device });
     }
     // A 1-D convolution is a 2-D one of height 1.
     const shape = dims.length === 3 ? [dims[0] ?? 0, dims[1] ?? 0, 1, dims[2] ?? 0] : dims;
@@ -95,7 +95,7 @@ export class LayerGrams {
         expected(fn, `[N, ${layer.conv.channels}, ...] of rank 3 or 4`, name, dims),
       );
     }
-    return Tensor.from(data, shape, { borrow: true, device });
+    return Tensor.from(data, shape, { borrow: device === "cpu", device });
   }
 
   /** The matrices of a layer, one per convolution group. */

@@ -1,3 +1,4 @@
+import type { Device } from "../binding/index.js";
 import type { QuantizedLinear } from "../formats/quantized.js";
 import { dequantize } from "../ops/dequantize.js";
 import type { Codes, GridOptions } from "../ops/quantization-grid.js";
@@ -7,7 +8,10 @@ import type { LayerReport } from "./layer-report.js";
 /** A quantized layer with its report. */
 export interface QuantizeResult extends QuantizedLinear {
   readonly report: LayerReport;
-  /** The weights the codes stand for: `[outFeatures, inFeatures]` float32; the caller disposes it. */
+  /**
+   * The weights the codes stand for: `[outFeatures, inFeatures]` float32 on the device of the weights that were quantized; the
+   * caller disposes it.
+   */
   dequantize(): Tensor<"float32">;
 }
 
@@ -18,7 +22,7 @@ export function quantizeResult(
   report: LayerReport,
 ): QuantizeResult {
   const linear = quantizedLinear(W, grid, codes);
-  return { ...linear, report, dequantize: () => dequantizeLinear(linear) };
+  return { ...linear, report, dequantize: () => dequantizeLinear(linear, W.device) };
 }
 
 /** @internal The codes of W as a layer. */
@@ -40,13 +44,13 @@ export function quantizedLinear(W: Tensor, grid: GridOptions, codes: Codes): Qua
   };
 }
 
-/** @internal The weights of a quantized layer, `[out, in]` float32. */
-export function dequantizeLinear(q: QuantizedLinear): Tensor<"float32"> {
-  const borrow = true;
-  const codes = Tensor.from(q.codes, [q.outFeatures, q.inFeatures], { borrow });
-  const scales = Tensor.from(q.scales, [q.groups, q.outFeatures], { borrow });
-  const zeros = Tensor.from(q.zeros, [q.groups, q.outFeatures], { borrow });
-  const groupIndex = Tensor.from(q.groupIndex, [q.inFeatures], { borrow });
+/** @internal The weights of a quantized layer, `[out, in]` float32, on `device`. */
+export function dequantizeLinear(q: QuantizedLinear, device: Device = "cpu"): Tensor<"float32"> {
+  const options = device === "cpu" ? { borrow: true } : { device };
+  const codes = Tensor.from(q.codes, [q.outFeatures, q.inFeatures], options);
+  const scales = Tensor.from(q.scales, [q.groups, q.outFeatures], options);
+  const zeros = Tensor.from(q.zeros, [q.groups, q.outFeatures], options);
+  const groupIndex = Tensor.from(q.groupIndex, [q.inFeatures], options);
   try {
     return dequantize({ codes, scales, zeros, groupIndex });
   } finally {

@@ -175,9 +175,8 @@ function* roundingError(
   for (const W of weights) {
     using scaled = scaleColumns(fn, W, scale);
     const codes = yield* roundToNearestTask(fn, scaled, options);
-    using dense = dequantizeLinear(quantizedLinear(W, options, codes));
-    using moved = dense.to(W.device);
-    using rounded = scaleColumns(fn, moved, scale, "divide");
+    using dense = dequantizeLinear(quantizedLinear(W, options, codes), W.device);
+    using rounded = scaleColumns(fn, dense, scale, "divide");
     const rows = reportRows(W.shape[0] ?? 0, options.report === "full" ? "full" : "sampled");
     const { error, reference } = yield* weightError(fn, gram, W, rounded, rows);
     lost += error;

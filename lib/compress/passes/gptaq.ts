@@ -176,8 +176,7 @@ function* errors(
   const rows = reportRows(out, options.report);
   const like = cross.dtype === gram.dtype ? cross : cross.toDType(gram.dtype);
   const measure = function* (candidate: Codes): Task<[number | undefined, number | undefined]> {
-    using dense = dequantizeLinear(quantizedLinear(W, options, candidate));
-    using weight = dense.to(W.device);
+    using weight = dequantizeLinear(quantizedLinear(W, options, candidate), W.device);
     const { error, reference, crossError } = yield* weightError(fn, gram, W, weight, rows, like);
     if (reference === 0) return [0, 0];
     return [error / reference, (error + 2 * crossError) / reference];

@@ -237,8 +237,8 @@ function* byMagnitude(
   if (options.grid === undefined) return { ...pruned, codes: undefined };
   try {
     const codes = yield* roundToNearestTask(fn, pruned.weight, options.grid);
-    using weight = dequantizeLinear(quantizedLinear(W, options.grid, codes));
-    return { weight: weight.to(W.device), mask: pruned.mask, codes };
+    const weight = dequantizeLinear(quantizedLinear(W, options.grid, codes), W.device);
+    return { weight, mask: pruned.mask, codes };
   } catch (error) {
     pruned.mask.dispose();
     throw error;
