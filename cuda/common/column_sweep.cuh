@@ -11,7 +11,7 @@ namespace osc {
 namespace {
 
 constexpr int kSweepRows = 64;   // of a block of threads
-constexpr int kSearchers = 8;    // threads a row that share a range search
+constexpr int kSearchers = 8;    // threads a row, at most, that share a range search
 constexpr int kSweepPanel = 16;  // columns in registers; more of them spill
 constexpr int kSweepTile = 128;  // columns of the factor in shared memory
 
@@ -19,6 +19,8 @@ constexpr int kSweepTile = 128;  // columns of the factor in shared memory
 // quantize: a code of its grid; prune: zero where its mark says so; correct: GPTAQ's second matrix feeds the columns after it.
 enum class Turn { kSolve, kQuantize, kCorrect, kPrune, kPruneQuantize };
 constexpr bool quantizes(Turn turn) { return turn == Turn::kQuantize || turn == Turn::kCorrect || turn == Turn::kPruneQuantize; }
+// Threads a row: two matrices at a time need the registers of twice as many.
+constexpr int searchers_of(Turn turn) { return turn == Turn::kCorrect ? kSearchers / 2 : kSearchers; }
 constexpr bool prunes(Turn turn) { return turn == Turn::kPrune || turn == Turn::kPruneQuantize; }
 
 // What a block of threads works on; columns in processing order.
@@ -325,7 +327,7 @@ OSC_GLOBAL __launch_bounds__(kSweepRows) score_block(Sweep work) {
 }
 
 template <Turn kTurn>
-OSC_GLOBAL __launch_bounds__(kSweepRows * kSearchers) sweep_block(Sweep work) {
+OSC_GLOBAL __launch_bounds__(kSweepRows * searchers_of(kTurn)) sweep_block(Sweep work) {
   OSC_SHARED(float4, factor, [kSweepPanel][kSweepTile / 4]);
   OSC_SHARED(float4, correction, [kTurn == Turn::kCorrect ? kSweepPanel : 1][kSweepTile / 4]);
   OSC_SHARED(float, loss_weight, [kSweepPanel]);

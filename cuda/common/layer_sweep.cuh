@@ -154,12 +154,10 @@ class LayerSweep {
     sweep.scales = scales;
     sweep.zeros = zeros;
     if (r_.prunes) {
-      return r_.spec.bits > 0 ? launch(sweep_block<Turn::kPruneQuantize>, grid(), dim3(kSweepRows, 1), 0, sweep)
-                              : launch(sweep_block<Turn::kPrune>, grid(), dim3(kSweepRows, 1), 0, sweep);
+      return r_.spec.bits > 0 ? settle_as<Turn::kPruneQuantize>(sweep, false) : settle_as<Turn::kPrune>(sweep, false);
     }
-    const dim3 block(kSweepRows, dynamic_ && r_.spec.mse ? kSearchers : 1);
-    return r_.correction.data ? launch(sweep_block<Turn::kCorrect>, grid(), block, 0, sweep)
-                              : launch(sweep_block<Turn::kQuantize>, grid(), block, 0, sweep);
+    const bool searches = dynamic_ && r_.spec.mse;
+    return r_.correction.data ? settle_as<Turn::kCorrect>(sweep, searches) : settle_as<Turn::kQuantize>(sweep, searches);
   }
 
   // Back to rows and original columns.
@@ -187,6 +185,11 @@ class LayerSweep {
   dim3 grid() const { return dim3(static_cast<unsigned>(blocks_for(rows_, kSweepRows))); }
   dim3 tiles() const {
     return dim3(static_cast<unsigned>(blocks_for(rows_, kLayerSide)), static_cast<unsigned>(blocks_for(columns_, kLayerSide)));
+  }
+
+  template <Turn kTurn>
+  Status settle_as(const Sweep& sweep, bool searches) const {
+    return launch(sweep_block<kTurn>, grid(), dim3(kSweepRows, searches ? searchers_of(kTurn) : 1), 0, sweep);
   }
 
   template <class T>

@@ -9,7 +9,7 @@ import { encodeNpz, readOnnx } from "../../lib/formats/index.js";
 import { cli } from "../helpers/run-cli.js";
 
 /** Lines of one width, the narrowest of them. */
-function samples(): { shape: number[]; data: Float32Array } {
+function samples(): { shape: number[]; data: Float32Array<ArrayBuffer> } {
   const texts = ["Call me Ishmael.", "Some years ago", "never mind how", "having little or"];
   const lines = texts.map((text, seed) => drawLine(text, { seed }));
   const width = Math.min(...lines.map((line) => line.width));
