@@ -15,8 +15,13 @@ export type MatrixName = (typeof matrixNames)[number];
 
 const root = { p: 4, ridge: 1e-6 } as const;
 
-/** X X^T / k + 0.01 I for X [n, k = 2 n] of random numbers: condition numbers of some 35. */
-function definite(count: number, n: number): Float32Array {
+/**
+ * Added to the diagonal of X X^T / k, X [n, k = 2 n] of random numbers: condition numbers of some 35, and of 4 for the square
+ * root, since the published Pade code is off by tenths beyond.
+ */
+const shifts: Readonly<Record<MatrixName, number>> = { shampoo_roots: 0.01, matrix_sqrt: 1 };
+
+function definite(count: number, n: number, shift: number): Float32Array {
   const x = Tensor.from(makeNumbers(0, count * n * 2 * n, 1), [count, n, 2 * n]);
   const values = new Float32Array(count * n * n);
   const numbers = x.dataSync();
@@ -27,7 +32,7 @@ function definite(count: number, n: number): Float32Array {
         const [left, right] = [(item * n + i) * 2 * n, (item * n + j) * 2 * n];
         let dot = 0;
         for (let k = 0; k < 2 * n; ++k) dot += numbers[left + k]! * numbers[right + k]!;
-        const value = dot / (2 * n) + (i === j ? 0.01 : 0);
+        const value = dot / (2 * n) + (i === j ? shift : 0);
         values[(item * n + i) * n + j] = values[(item * n + j) * n + i] = value;
       }
   return values;
@@ -36,7 +41,7 @@ function definite(count: number, n: number): Float32Array {
 export function matrixCase(name: MatrixName, size: Shape, shape: string, exchange: Exchange): Case {
   const n = size.in;
   const count = size.out / n;
-  const values = definite(count, n);
+  const values = definite(count, n, shifts[name]);
   const weights = makeNumbers(1, count * n * n, 1);
   const a = Tensor.from(values, [count, n, n]);
   const g = Tensor.from(weights, [count, n, n]);
