@@ -1,5 +1,14 @@
 /** The optimizers of the examples, each with the learning rates it may choose from. */
-import { AdaHessian, AdamW, MFAC, SGD, Sophia } from "../../lib/optim/index.js";
+import {
+  AdaHessian,
+  AdamW,
+  MFAC,
+  Muon,
+  SGD,
+  Shampoo,
+  SOAP,
+  Sophia,
+} from "../../lib/optim/index.js";
 import type { Contender } from "./tournament.js";
 
 const sgd: Contender = {
@@ -29,5 +38,27 @@ const sophia: Contender = {
     new Sophia(params, { lr, seed, weightDecay: 0, curvature: "hutchinson", rho: 0.1 }),
 };
 
-export const imageContenders: readonly Contender[] = [sgd, adamW, adaHessian, mfac];
-export const textContenders: readonly Contender[] = [adamW, sophia];
+const shampoo: Contender = {
+  name: "Shampoo",
+  rates: [0.001, 0.003, 0.01],
+  make: (params, lr) => new Shampoo(params, { lr, graft: "adam" }),
+};
+const soap: Contender = {
+  name: "SOAP",
+  rates: [0.001, 0.003, 0.01],
+  make: (params, lr) => new SOAP(params, { lr, weightDecay: 0 }),
+};
+// Embeddings, and what is no matrix, take AdamW's step, as published.
+const muon: Contender = {
+  name: "Muon",
+  rates: [0.003, 0.01, 0.03],
+  make: (params, lr) =>
+    new Muon(params, {
+      lr,
+      adamw: { lr: 0.003, weightDecay: 0 },
+      groups: [{ match: /^(tokens|positions|output)\./, method: "adamw" }],
+    }),
+};
+
+export const imageContenders: readonly Contender[] = [sgd, adamW, adaHessian, shampoo, mfac];
+export const textContenders: readonly Contender[] = [adamW, sophia, soap, shampoo, muon];
