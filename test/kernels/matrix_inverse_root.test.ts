@@ -385,11 +385,12 @@ eachDevice("matrix_inverse_root", (device) => {
     }, 20);
     const start = performance.now();
     await expect(running).rejects.toThrow("enough");
-    expect(performance.now() - start).toBeLessThan(120);
-    // The kernel stops at its next product: the queue is free again at once.
+    // Generous against a busy machine; the whole would take seconds.
+    expect(performance.now() - start).toBeLessThan(250);
+    // The kernel stops at its next product: the queue is free again at once. The emulator is slow.
     const after = performance.now();
     await (await matrixInverseRoot(plain, 2)).root.data();
-    expect(performance.now() - after).toBeLessThan(500);
+    expect(performance.now() - after).toBeLessThan(device === "cpu" ? 500 : 2000);
   });
 
   test("what it refuses", async () => {
