@@ -57,7 +57,7 @@ export function findUnits(model: Module, run: () => unknown): Unit[] {
     }
   }
   try {
-    scope(run);
+    scope(() => void run());
   } finally {
     for (const restore of restores) restore();
   }
@@ -169,7 +169,7 @@ export function captureInput(block: Block, run: () => unknown): BlockInput {
     throw new Enough();
   });
   try {
-    scope(run);
+    scope(() => void run());
   } catch (error) {
     if (!(error instanceof Enough)) throw error;
   } finally {
@@ -207,7 +207,7 @@ export function captureLayerInputs(layer: Linear, run: () => unknown): Tensor[] 
     return before === undefined ? output : before(input, output);
   };
   try {
-    scope(run);
+    scope(() => void run());
   } catch (error) {
     for (const input of inputs) input.dispose();
     throw error;
