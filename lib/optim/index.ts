@@ -34,6 +34,14 @@ export {
 export { OASIS, type OASISCurvature, type OASISOptions, type OASISStats } from "./oasis.js";
 export { Muon, type MuonOptions, type MuonScale } from "./muon.js";
 export {
+  KFAC,
+  type KFACCurvature,
+  type KFACOptions,
+  type KFACStats,
+  type KFACStepOptions,
+} from "./kfac.js";
+export type { DampingMode } from "./kfac-layer.js";
+export {
   Optimizer,
   type CommonOptions,
   type Evaluation,

@@ -22,6 +22,7 @@ import {
   NewtonCG,
   OASIS,
   Muon,
+  KFAC,
   type Optimizer,
   type Parameter,
   type Scheduled,
@@ -62,6 +63,8 @@ interface Row {
   readonly matrices?: true;
 }
 
+class Bare extends Module {}
+
 /** A row for each optimizer; a new one adds a line and gets every test below. */
 const rows: readonly Row[] = [
   {
@@ -95,6 +98,20 @@ const rows: readonly Row[] = [
       new Sophia(params, { curvature: "hutchinson", weightDecay: 0, ...options }),
     tuned: { lr: 0.02, rho: 1 },
     numbers: { lr: 0.1, rho: 1, weightDecay: 0.1 },
+  },
+  {
+    // Of parameters that belong to no layer; layers are in kfac.test.ts.
+    name: "KFAC",
+    make: (params, options) => new KFAC(params, { model: new Bare(), weightDecay: 0, ...options }),
+    tuned: { lr: 0.05 },
+    numbers: {
+      lr: 0.1,
+      momentum: 0.5,
+      weightDecay: 0.1,
+      damping: 0.1,
+      factorDecay: 0.5,
+      klClip: 1,
+    },
   },
   {
     name: "Sophia (empirical)",
