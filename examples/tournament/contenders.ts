@@ -2,6 +2,7 @@
 import {
   AdaHessian,
   AdamW,
+  KFAC,
   MFAC,
   Muon,
   SGD,
@@ -30,6 +31,11 @@ const mfac: Contender = {
   name: "M-FAC, 32 gradients",
   rates: [0.003, 0.01, 0.03],
   make: (params, lr) => new MFAC(params, { lr, gradients: 32, momentum: 0.9 }),
+};
+const kfac: Contender = {
+  name: "K-FAC",
+  rates: [0.01, 0.03, 0.1],
+  make: (params, lr, _, model) => new KFAC(params, { model, lr, weightDecay: 0 }),
 };
 const sophia: Contender = {
   name: "Sophia-H",
@@ -60,5 +66,5 @@ const muon: Contender = {
     }),
 };
 
-export const imageContenders: readonly Contender[] = [sgd, adamW, adaHessian, shampoo, mfac];
+export const imageContenders: readonly Contender[] = [sgd, adamW, adaHessian, shampoo, kfac, mfac];
 export const textContenders: readonly Contender[] = [adamW, sophia, soap, shampoo, muon];
