@@ -1,10 +1,10 @@
-import { watchGradient } from "../autodiff/ops/watch.js";
 import { Conv2d, Linear, type Module } from "../nn/index.js";
 import { conv2dWeight, pairOf } from "../ops/conv2d.js";
 import { reduce } from "../ops/reduce.js";
 import { unary } from "../ops/unary.js";
 import { axpby } from "../ops/vector-update.js";
 import { keep, Tensor } from "../tensor/index.js";
+import { observeLayers } from "./observe.js";
 
 /** A layer whose moments can be taken, with its path in the model. */
 export interface MomentLayer {
@@ -77,25 +77,14 @@ export class LayerMoments {
 
   /** Runs a function that computes a gradient by the layers' parameters; hooks that the layers have stay in force. */
   during<T>(body: () => T): T {
-    const before = this.layers.map(({ module }) => module.hook);
-    this.layers.forEach(({ module }, i) => {
-      const sums = this.#sums[i];
-      module.hook = (input, output) => {
-        if (sums === undefined) return output;
-        addInputs(sums.inputs, module, input, output, this.order);
-        const watched = watchGradient(output, (gradient) => {
-          addOutputs(sums.outputs, gradient, this.order);
-        });
-        return before[i]?.(input, watched) ?? watched;
-      };
-    });
-    try {
-      return body();
-    } finally {
-      this.layers.forEach(({ module }, i) => {
-        module.hook = before[i];
-      });
-    }
+    const layers = this.layers.map(({ name, module }) => ({ name, layer: module }));
+    const see = (index: number, input: Tensor, cotangent: Tensor) => {
+      const [sums, layer] = [this.#sums[index], layers[index]?.layer];
+      if (sums === undefined || layer === undefined) return;
+      addInputs(sums.inputs, layer, input, cotangent, this.order);
+      addOutputs(sums.outputs, cotangent, this.order);
+    };
+    return observeLayers(layers, see, body);
   }
 
   /** One for each layer; undefined for one that was not used, or whose output the loss does not depend on. */
