@@ -10,5 +10,6 @@ module.exports = {
     ],
   },
   moduleNameMapper: { "^(\\.{1,2}/.*)\\.js$": "$1" },
-  testTimeout: 30000,
+  // The emulator runs every GPU thread as a fiber: beside other work some of its tests take half a minute.
+  testTimeout: 120000,
 };
