@@ -12,4 +12,6 @@ module.exports = {
   moduleNameMapper: { "^(\\.{1,2}/.*)\\.js$": "$1" },
   // The emulator runs every GPU thread as a fiber: beside other work some of its tests take half a minute.
   testTimeout: 120000,
+  // Test files leave modules behind; a worker that has grown is replaced, for collections of a large heap slow down what follows.
+  workerIdleMemoryLimit: "600MB",
 };
