@@ -9,6 +9,7 @@
 #include <set>
 
 #include "backend/devices.h"
+#include "core/blas.h"
 #include "core/scalar.h"
 
 namespace osc::test {
@@ -142,6 +143,7 @@ void detail::note_covered(const char* stem) { covered().insert(stem); }
 
 CpuStatus detail::compare(const char* kernel, void* cpu_args, std::vector<Field> cpu_fields, void* device_args,
                         std::vector<Field> device_fields, const Tolerances& tolerances) {
+  initialize_blas();  // its own threads are none of ours, and the sanitizers cannot see into them
   const int index = kernel_index(kernel);
   const OscKernel& device_kernel = device_under_test().kernels[index];
   // A hole: the CPU runs alone, so that the case itself is checked. The test of the table names the holes.
