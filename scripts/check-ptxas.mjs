@@ -1,5 +1,5 @@
 // What ptxas said when libosculate_cuda.so was built (scripts/compile-cuda.sh keeps it): registers, shared memory and spills
-// of each kernel, and the size of the file. Spills, or a file of more than 30 MB, are errors.
+// of each kernel, and the size of the file. Spills that are not known, or a file of more than 30 MB, are errors.
 //   node scripts/check-ptxas.mjs [BUILD_FOLDER]    prints a table; exit code 1 when something is wrong
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
@@ -7,6 +7,13 @@ import { basename, join } from "node:path";
 import { filesBelow } from "./check-files.mjs";
 
 const MOST_BYTES = 30e6;
+// Kernels that spill, and the most they may; to be mended. GPTAQ's recursion holds two matrices in registers (sm_100), SparseGPT's
+// a mask beside the columns (sm_80, sm_100); OBQ is a reference method.
+const KNOWN_SPILLS = [
+  { symbol: /11sweep_blockILNS0_4TurnE2E/, bytes: 392 },
+  { symbol: /11sweep_blockILNS0_4TurnE[34]E/, bytes: 200 },
+  { symbol: /13quantize_rowsENS0_12Quantization/, bytes: 24 },
+];
 const build = process.argv[2] ?? "build/cmake";
 const library = join(build, "Release/libosculate_cuda.so");
 
@@ -64,6 +71,7 @@ for (const kernel of kernels) {
     shared: 0,
     stack: 0,
     spills: 0,
+    tooMany: false,
   };
   rows.set(key, row);
   row.instances.add(kernel.name);
@@ -71,7 +79,10 @@ for (const kernel of kernels) {
   row.byArch.set(kernel.arch, [Math.min(low, kernel.registers), Math.max(high, kernel.registers)]);
   row.shared = Math.max(row.shared, kernel.shared);
   row.stack = Math.max(row.stack, kernel.stack ?? 0);
-  row.spills = Math.max(row.spills, kernel.spills ?? 0);
+  const spills = kernel.spills ?? 0;
+  row.spills = Math.max(row.spills, spills);
+  const known = KNOWN_SPILLS.find(({ symbol }) => symbol.test(kernel.symbol))?.bytes ?? 0;
+  row.tooMany ||= spills > known;
 }
 
 const arches = [...new Set(kernels.map(({ arch }) => arch))].sort();
@@ -111,7 +122,7 @@ for (const row of table) {
 }
 
 const problems = [...rows.values()]
-  .filter(({ spills }) => spills > 0)
+  .filter(({ tooMany }) => tooMany)
   .map(({ key }) => `${key} spills registers`);
 if (kernels.length === 0) problems.push(`nothing from ptxas below ${build}/cuda`);
 const bytes = statSync(library).size;
