@@ -48,7 +48,7 @@ export function layerTensors(layers: readonly NamedLayer[]): Tensor[] {
 }
 
 /** @internal */
-export function checkSharing(fn: string, sharing: unknown): void {
+function checkSharing(fn: string, sharing: unknown): void {
   if (sharing !== "expand" && sharing !== "reduce")
     throw new ArgumentError(expected(fn, '"expand" or "reduce"', "sharing", sharing));
 }
